@@ -1,0 +1,69 @@
+"""`optim`: the entry point. Nothing heavy is imported to print help or to reject a config."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from optim.cli.exits import exit_code_of
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and leave with its exit code."""
+    options = _parse(arguments)
+    sys.exit(exit_code_of(lambda: _run(options)))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; overrides may stand before and after them, which argparse alone does not allow."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if any(word.startswith("-") for word in rest) or (rest and not hasattr(options, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "config":
+        from optim.cli import config
+
+        return config.run(options)
+    from optim.train.signals import watch_signals
+
+    with watch_signals() as signal:  # first of all: the imports below take a while
+        from optim.cli import training
+
+        return training.run(options, signal)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="optim",
+        description="Learn what customers like, then train the recipe itself.",
+        epilog="Exit codes: 0 done; 1 failed; 2 wrong input; 3 diverged; 75 interrupted, go on with `optim resume`.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    overrides = "change a key of the config, such as stages.bake.length=500"
+
+    train = commands.add_parser("train", help="train a study in a new run directory")
+    train.add_argument("config", type=Path, metavar="CONFIG", help="the study (YAML)")
+    train.add_argument("overrides", nargs="*", metavar="key.path=value", help=overrides)
+    train.add_argument("--runs-dir", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    train.add_argument("--name", help="name of the run (default: the config's, numbered where it is taken)")
+
+    resume = commands.add_parser("resume", help="go on with a run exactly where it was")
+    resume.add_argument("directory", type=Path, metavar="RUN", help="the run directory, such as runs/cake")
+    resume.add_argument("overrides", nargs="*", metavar="key.path=value", help="a change that a running study allows")
+
+    config = commands.add_parser("config", help="check a config, show it resolved, or print the schema")
+    actions = config.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, text in (("check", "say what is wrong with a config"), ("show", "print the resolved config")):
+        one = actions.add_parser(action, help=text)
+        one.add_argument("config", type=Path, metavar="CONFIG")
+        one.add_argument("overrides", nargs="*", metavar="key.path=value", help=overrides)
+    actions.add_parser("schema", help="print the JSON schema, for completion in an editor")
+    return parser

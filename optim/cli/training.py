@@ -1,0 +1,69 @@
+"""`optim train` and `optim resume`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from optim.cli.exits import FAILED
+from optim.cli.progress import ProgressReport
+from optim.cli.tables import answer_tables
+from optim.config.loading import load
+from optim.train.signals import INTERRUPTED, StopRequest, StopSignal
+
+if TYPE_CHECKING:  # importing it starts JAX, which a wrong config need not wait for
+    from optim.train.session import Outcome
+
+
+def run(options: argparse.Namespace, signal: StopSignal) -> int:
+    """Train or resume, and print the answer and what to type next."""
+    try:
+        outcome = _train(options, signal) if options.command == "train" else _resume(options, signal)
+    except StopRequest as stop:
+        print(f"stopped ({stop}) before the run had begun; nothing was written", file=sys.stderr)
+        return FAILED
+    return _print_outcome(Console(), outcome)
+
+
+def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
+    config = load(options.config, options.overrides)
+    with ProgressReport() as report:
+        report.say("starting")
+        from optim.train.run import train
+
+        names = {"runs_dir": options.runs_dir, "name": options.name, "stem": options.config.stem}
+        return train(config, **names, report=report, signal=signal)
+
+
+def _resume(options: argparse.Namespace, signal: StopSignal) -> Outcome:
+    with ProgressReport() as report:
+        report.say("starting")
+        from optim.train.run import resume
+
+        return resume(options.directory, options.overrides, report=report, signal=signal)
+
+
+def _print_outcome(console: Console, outcome: Outcome) -> int:
+    where = _short(outcome.directory.path)
+    if outcome.result is None:
+        console.print(f"stopped after step {outcome.step} ({outcome.reason}); everything is saved. To go on:")
+        console.print(f"  optim resume {where}", highlight=False, soft_wrap=True)
+        return INTERRUPTED
+    for table in answer_tables(outcome.result):
+        console.print(table)
+    console.print(f"\n{where}/result.json holds the answer. Next:", highlight=False, soft_wrap=True)
+    console.print(f"  tensorboard --logdir {_short(outcome.directory.path.parent)}", highlight=False, soft_wrap=True)
+    console.print(f"  optim resume {where}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _short(path: Path) -> str:
+    """The path as one would type it from here."""
+    relative = os.path.relpath(path)
+    return shlex.quote(str(path) if relative.startswith("..") else relative)

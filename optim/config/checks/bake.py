@@ -1,0 +1,158 @@
+"""Bake stages: scores, targets and starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optim.config.checks.model import missing_column
+from optim.config.checks.names import SIMULATED_COLUMN, fits_before, free, properties, trained_parts
+from optim.config.formulas import parse
+from optim.config.naming import choices, unknown
+from optim.config.schema import (
+    Bake,
+    Column,
+    Config,
+    DeliciousnessScore,
+    LikingScore,
+    OwnScore,
+    PropertyNetwork,
+    Scheffe,
+    Stage,
+)
+from optim.config.source import Finding, KeyPath
+
+
+def liking(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Somebody has learnt what is liked before it is baked for."""
+    if not isinstance(stage, Bake) or not isinstance(stage.score, LikingScore):
+        return
+    if config.model.utility is None:
+        yield (*path, "score"), "liking needs a utility: add `model.utility`"
+    elif not any("utility" in trained_parts(fit) for fit in fits_before(config, path[-1])):
+        yield (
+            (*path, "score"),
+            "liking needs a utility that was fitted: put a fit stage that trains it before this one",
+        )
+
+
+def fitted_properties(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A property model that learns has learnt before it is baked with."""
+    if not isinstance(stage, Bake) or not isinstance(config.model.properties, Scheffe | PropertyNetwork):
+        return
+    if not _uses_properties(config, stage):
+        return
+    if not any("properties" in trained_parts(fit) for fit in fits_before(config, path[-1])):
+        yield (
+            (*path, "score"),
+            "uses properties that nothing has fitted: put a fit stage with `loss: {kind: property_error}` before it",
+        )
+
+
+def _uses_properties(config: Config, stage: Bake) -> bool:
+    score, utility = stage.score, config.model.utility
+    if isinstance(score, DeliciousnessScore):
+        return True
+    if not isinstance(score, LikingScore) or utility is None:
+        return False
+    return any(name in ("properties", *(properties(config) or ())) for name in utility.features)
+
+
+def targets(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Targets name properties, and can be computed."""
+    if not isinstance(stage, Bake) or not isinstance(stage.score, DeliciousnessScore):
+        return
+    names = properties(config)
+    if config.model.properties is None:
+        yield (*path, "score"), "deliciousness is about properties: add `model.properties`, such as `kind: bakery`"
+        return
+    for name, target in stage.score.targets.items():
+        at = (*path, "score", "targets", name)
+        if names is not None and name not in names:
+            yield at, unknown("property", name, names)
+        if isinstance(target, str):
+            yield from _formula(config, at, target)
+        elif isinstance(target, Column):
+            yield from _column(config, (*at, "column"), target.column)
+
+
+def _formula(config: Config, path: KeyPath, text: str) -> Iterator[Finding]:
+    try:
+        formula = parse(text)
+    except ValueError as error:
+        yield path, str(error)
+        return
+    names = properties(config)
+    if names is None:
+        return
+    for name in formula.names:
+        if name not in config.ingredients and name not in names:
+            yield path, f"{unknown('name', name, (*config.ingredients, *names))} (in the formula `{text}`)"
+
+
+def _column(config: Config, path: KeyPath, column: str) -> Iterator[Finding]:
+    problem = missing_column(config, column)
+    if problem is None and config.data is not None and config.data.simulate is not None:
+        problem = f"`{SIMULATED_COLUMN}` holds names, and a target is a number: give a number or a formula"
+    elif problem is not None and config.data is not None and config.data.simulate is not None:
+        problem = f"simulated customers have no column `{column}`: give a number or a formula, or use tables"
+    if problem:
+        yield path, problem
+
+
+def own_columns(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """The columns that the user's own score reads can exist."""
+    if isinstance(stage, Bake) and isinstance(stage.score, OwnScore):
+        for index, column in enumerate(stage.score.columns):
+            yield from _column(config, (*path, "score", "columns", index), column)
+
+
+def cost(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A cost that is a property is one of the model's."""
+    if not isinstance(stage, Bake) or isinstance(stage.score, OwnScore):
+        return
+    score, names = stage.score, properties(config)
+    if config.model.properties is None and isinstance(score, DeliciousnessScore):
+        return  # The targets have said that there is no property model.
+    if score.cost == "property" and score.cost_weight > 0 and names is not None and "cost" not in names:
+        yield (*path, "score", "cost"), "there is no property `cost`: use `cost: prices`, or a model that has one"
+
+
+def starts(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Initial recipes name the ingredients that are trained, inside their bounds."""
+    if not isinstance(stage, Bake) or not isinstance(stage.starts, list):
+        return
+    if not stage.starts:
+        yield (*path, "starts"), "is empty: give at least one recipe, or how many to draw"
+    for index, start in enumerate(stage.starts):
+        yield from _start(config, (*path, "starts", index), start)
+
+
+def previous(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Recipes to go on from come from a bake before."""
+    if not isinstance(stage, Bake) or stage.starts != "previous":
+        return
+    names = list(config.stages)
+    before = [config.stages[name] for name in names[: names.index(path[-1])]]
+    if not any(other.kind == "bake" for other in before):
+        message = "`previous` needs a bake stage before this one: give a number of starts or the recipes themselves"
+        yield (*path, "starts"), message
+
+
+def _start(config: Config, path: KeyPath, start: dict[str, float]) -> Iterator[Finding]:
+    expected = free(config)
+    missing = [name for name in expected if name not in start]
+    if missing:
+        yield path, f"lacks {choices(missing, 'and')}: give every ingredient that is not fixed"
+    for name, amount in start.items():
+        if name not in config.ingredients:
+            yield (*path, name), unknown("ingredient", name, expected)
+            continue
+        ingredient = config.ingredients[name]
+        if ingredient.fixed is not None:
+            yield (*path, name), f"`{name}` is fixed at {ingredient.fixed:g}: remove it here"
+        elif ingredient.max is not None and not ingredient.min <= amount <= ingredient.max:
+            message = f"{amount:g} is outside its bounds, {ingredient.min:g} to {ingredient.max:g}: move it inside"
+            yield (*path, name), message
+
+
+CHECKS = (liking, fitted_properties, targets, own_columns, cost, starts, previous)

@@ -1,0 +1,87 @@
+"""Fit stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optim.config.schema import Bake, Bakery, Config, Fit, PropertyLoss, Stage
+from optim.config.source import Finding, KeyPath
+
+
+def panel(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A fit has data that can hold what its loss needs."""
+    if not isinstance(stage, Fit):
+        return
+    if config.data is None:
+        yield path, "has nothing to fit to: add `data` with `recipes` and `ratings`, or with `simulate`"
+    elif isinstance(stage.loss, PropertyLoss) and config.data.simulate is not None:
+        yield (
+            (*path, "loss"),
+            "property_error needs measured properties, and simulated recipes have none: use `data.recipes`",
+        )
+
+
+def model(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A fit has the part of the model that its loss is about."""
+    if not isinstance(stage, Fit):
+        return
+    if isinstance(stage.loss, PropertyLoss):
+        if config.model.properties is None or isinstance(config.model.properties, Bakery):
+            yield (
+                (*path, "loss"),
+                "property_error needs a property model with parameters: use `model.properties` of kind "
+                "scheffe, mlp or own",
+            )
+    elif config.model.utility is None:
+        yield path, "fits responses, which needs a utility: add `model.utility`"
+
+
+def train(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Every part to train has parameters, and the loss depends on it."""
+    if not isinstance(stage, Fit) or stage.train is None:
+        return
+    if not stage.train:
+        yield (*path, "train"), "is empty: name the parts to train, or remove it for the default"
+    for index, part in enumerate(stage.train):
+        reason = _untrainable(config, stage, part)
+        if part in stage.train[:index]:
+            reason = "is given twice: remove one"
+        if reason:
+            yield (*path, "train", index), f"`{part}` {reason}"
+
+
+def _untrainable(config: Config, stage: Fit, part: str) -> str | None:
+    if part == "link":
+        return "is a logit and has no parameters: remove it"
+    if part == "utility" and isinstance(stage.loss, PropertyLoss):
+        return "plays no part in property_error: train `properties`"
+    if part == "utility":
+        # A utility that is missing altogether is a finding about the stage.
+        return None
+    if config.model.properties is None:
+        return "cannot be trained as there is no property model: add `model.properties` or remove it"
+    if isinstance(config.model.properties, Bakery):
+        return "are the bakery's formulas and have no parameters: remove it"
+    return None
+
+
+def patience(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Early stopping has something to go by."""
+    if not isinstance(stage, Fit) or stage.evaluate.patience is None:
+        return
+    if config.data is not None and config.data.evaluation is None:
+        yield (
+            (*path, "evaluate", "patience"),
+            "needs responses held out of the fit: add `data: {evaluation: {share: 0.2}}`, or remove it",
+        )
+
+
+def order(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Nothing is fitted after the last cake is baked: the cake would be reported under a model it was not baked for."""
+    names = list(config.stages)
+    bakes = [index for index, name in enumerate(names) if isinstance(config.stages[name], Bake)]
+    if isinstance(stage, Fit) and bakes and names.index(str(path[-1])) > bakes[-1]:
+        yield path, f"comes after `{names[bakes[-1]]}`, which was baked for the model before: put it before that stage"
+
+
+CHECKS = (order, panel, model, train, patience)

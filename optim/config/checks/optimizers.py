@@ -1,0 +1,119 @@
+"""What each stage's optimizer can and cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from optim.config.durations import is_percent
+from optim.config.naming import unknown
+from optim.config.optimizers import Lbfgs
+from optim.config.schedules import Cycle, JoinSchedules, LinearOnecycleSchedule, SgdrSchedule
+from optim.config.schema import Bake, Config, Fit, Stage
+from optim.config.source import Finding, KeyPath
+
+_EXACT = "the line search of lbfgs needs the exact gradient of one fixed loss"
+
+
+def length(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A stage is as long as it says, not a share of itself."""
+    if is_percent(stage.length):
+        yield (*path, "length"), f"{stage.length} of what? Give steps (1000) or epochs (`20 epochs`)"
+
+
+def limits(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Gradient limits name ingredients that the stage trains."""
+    given = stage.optimizer.limits
+    if given and isinstance(stage, Fit):
+        yield (
+            (*path, "optimizer", "limits"),
+            "name ingredients, and only a bake stage trains those: move them to a bake stage, or use clip_global_norm",
+        )
+        return
+    for name in given:
+        if name not in config.ingredients:
+            yield (*path, "optimizer", "limits", name), unknown("ingredient", name, config.ingredients)
+        elif config.ingredients[name].fixed is not None:
+            yield (*path, "optimizer", "limits", name), f"`{name}` is fixed and has no gradient: remove its limit"
+
+
+def lbfgs_in_bake(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """L-BFGS knows no bounds."""
+    if isinstance(stage.optimizer, Lbfgs) and isinstance(stage, Bake):
+        yield (
+            (*path, "optimizer", "name"),
+            "lbfgs knows no bounds, and a recipe has them: use adam or sgd, which are projected after each update",
+        )
+
+
+def lbfgs_batches(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """L-BFGS sees everyone at every step."""
+    if isinstance(stage.optimizer, Lbfgs) and stage.batch != "all":
+        message = f"{_EXACT}, and minibatches change the loss at every step: use `batch: all` or another optimizer"
+        yield (*path, "batch"), message
+
+
+def lbfgs_clipping(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """L-BFGS sees the gradient as it is."""
+    optimizer = stage.optimizer
+    if not isinstance(optimizer, Lbfgs):
+        return
+    for name in ("clip_global_norm", "clip_customer_norm", "limits"):
+        if getattr(optimizer, name):
+            message = f"{_EXACT}, and `{name}` changes the gradient: remove it or use another optimizer"
+            yield (*path, "optimizer", name), message
+
+
+def schedules(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """Schedules that optax would refuse or misread."""
+    rate = getattr(stage.optimizer, "learning_rate", None)
+    yield from _schedule(rate, (*path, "optimizer", "learning_rate"))
+
+
+def _schedule(schedule: Any, path: KeyPath) -> Iterator[Finding]:
+    if isinstance(schedule, Cycle):
+        yield from _warmup(schedule, path)
+    elif isinstance(schedule, SgdrSchedule):
+        for index, cycle in enumerate(schedule.cosine_kwargs):
+            yield from _warmup(cycle, (*path, "cosine_kwargs", index))
+    elif isinstance(schedule, JoinSchedules):
+        yield from _joined(schedule, path)
+    elif isinstance(schedule, LinearOnecycleSchedule) and schedule.pct_start >= schedule.pct_final:
+        message = f"{schedule.pct_start:g} is not before pct_final {schedule.pct_final:g}: lower it"
+        yield (*path, "pct_start"), message
+
+
+def _warmup(cycle: Cycle, path: KeyPath) -> Iterator[Finding]:
+    if not _before(cycle.warmup_steps, cycle.decay_steps):
+        message = f"{cycle.warmup_steps} is not before decay_steps {cycle.decay_steps}, which counts the warm-up too"
+        yield (*path, "warmup_steps"), f"{message}: shorten it"
+
+
+def _joined(joined: JoinSchedules, path: KeyPath) -> Iterator[Finding]:
+    count = len(joined.schedules)
+    if len(joined.boundaries) != count - 1:
+        message = f"{count} schedules have {count - 1} boundaries between them, got {len(joined.boundaries)}"
+        yield (*path, "boundaries"), f"{message}: one fewer than schedules"
+    for index, (one, other) in enumerate(pairwise(joined.boundaries), 1):
+        if not _before(one, other):
+            yield (*path, "boundaries", index), f"{other} does not come after {one}: boundaries must ascend"
+    for index, schedule in enumerate(joined.schedules):
+        yield from _schedule(schedule, (*path, "schedules", index))
+
+
+def _before(one: int | str, other: int | str) -> bool:
+    """Whether one duration is shorter, as far as that can be told without data: only like units compare."""
+    first, second = _measure(one), _measure(other)
+    return first[1] != second[1] or first[0] < second[0] if one != 0 else True
+
+
+def _measure(duration: int | str) -> tuple[float, str]:
+    if isinstance(duration, int):
+        return float(duration), "steps"
+    if is_percent(duration):
+        return float(duration.removesuffix("%")), "percent"
+    return float(duration.split()[0]), "epochs"
+
+
+CHECKS = (length, limits, lbfgs_in_bake, lbfgs_batches, lbfgs_clipping, schedules)

@@ -1,0 +1,199 @@
+"""What is wrong with a config, all of it at once, one message a place.
+
+Pydantic alone decides whether a config is valid. When it refuses one, this walk says why in words of the config rather
+than of Python types: it follows the schema and the values side by side, takes a misspelt key for the one that was
+meant (so that its absence is not a second message and its contents are looked at too), and goes on past each mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import MinLen
+from pydantic import TypeAdapter, ValidationError
+
+from optim.config.anatomy import Shape, describe, field_shape, places_of_keys, tag_of
+from optim.config.block import Block
+from optim.config.naming import choices, did_you_mean, given, nearest, some
+from optim.config.source import Finding, KeyPath
+
+_BROKEN: Any = object()
+
+
+def diagnose(root: type[Block], value: dict[Any, Any]) -> tuple[list[Finding], Any]:
+    """Everything that is wrong with a mapping as a block of this type.
+
+    Returns:
+        The findings, and the block as far as it can be read: what is wrong or missing is absent as an attribute.
+    """
+    walk = _Walk(root)
+    block = walk.block(root, value, ())
+    return walk.findings, block
+
+
+class _Walk:
+    def __init__(self, root: type[Block]) -> None:
+        self.findings: list[Finding] = []
+        self._root = root
+
+    def _wrong(self, path: KeyPath, message: str) -> Any:
+        self.findings.append((path, message))
+        return _BROKEN
+
+    def _unlike(self, path: KeyPath, shape: Shape, value: Any) -> Any:
+        """A value that is not of its type."""
+        return self._wrong(path, f"expected {describe(shape)}, got {given(value)}{_hint(shape, value)}")
+
+    def value(self, shape: Shape, value: Any, path: KeyPath) -> Any:
+        """The value, looked at by its type."""
+        if value is None and shape.nullable:
+            return None
+        member = _member(shape, value)
+        if isinstance(member, Shape):
+            if member.block and isinstance(value, dict):
+                return self.block(member.block, value, path)
+            if get_origin(member.base) is dict and isinstance(value, dict):
+                return self._mapping(shape, member, value, path)
+            if get_origin(member.base) is list and isinstance(value, list):
+                return self._list(shape, member, value, path)
+        elif member:
+            return self._tagged(member, value, path)
+        read = _validated(shape, value)
+        return read if read is not _BROKEN else self._unlike(path, shape, value)
+
+    def block(self, block: type[Block], value: dict[Any, Any], path: KeyPath) -> Any:
+        """The block, as far as it can be read."""
+        written = self._written(block, value, path)
+        read = {
+            name: self.value(field_shape(block.model_fields[name]), value[key], (*path, key))
+            for name, key in written.items()
+        }
+        absent = [name for name, info in block.model_fields.items() if info.is_required() and name not in written]
+        for name in absent:
+            description = describe(field_shape(block.model_fields[name]))
+            self._wrong((*path, name), f"is missing: expected {description}")
+        partial = block.model_construct(**{name: item for name, item in read.items() if item is not _BROKEN})
+        for name in (*(name for name, item in read.items() if item is _BROKEN), *absent):
+            partial.__dict__.pop(name, None)
+        return partial
+
+    def _written(self, block: type[Block], value: dict[Any, Any], path: KeyPath) -> dict[str, Any]:
+        """The key under which each field was written; unknown keys are reported."""
+        valid = block.model_fields
+        written = {key: key for key in value if key in valid}
+        for key in value:
+            if key in valid:
+                continue
+            meant = nearest(key, [name for name in valid if name not in written])
+            if meant:
+                written[meant] = key
+                self._wrong((*path, key), f"unknown key; did you mean `{meant}`?")
+            else:
+                self._wrong((*path, key), f"unknown key{self._elsewhere(key, valid)}")
+        return written
+
+    def _elsewhere(self, key: Any, valid: Iterable[str]) -> str:
+        near = did_you_mean(key, valid)
+        places = places_of_keys(self._root).get(key, ()) if isinstance(key, str) and not near else ()
+        if len(places) == 1:
+            return f"; it belongs at `{next(iter(places))}`"
+        return near or f": expected {choices(valid)}"
+
+    def _tagged(self, members: Sequence[type[Block]], value: dict[Any, Any], path: KeyPath) -> Any:
+        """A mapping that says itself which of several blocks it is."""
+        tags = {tag[1]: member for member in members if (tag := tag_of(member))}
+        key = (tag_of(members[0]) or ("", ""))[0]
+        known = {name for member in members for name in member.model_fields}
+        others = [other for other in value if other not in known and nearest(other, [key])]
+        written = next(iter([key] if key in value else others), None)
+        if written is None:
+            return self._wrong((*path, key), f"is missing: expected {choices(tags)}")
+        tag = value[written]
+        meant = tag if isinstance(tag, str) and tag in tags else nearest(tag, tags)
+        if meant is None or meant != tag:
+            expected = some(tags) if meant else choices(tags)
+            message = f"expected {expected or f'one of {len(tags)} names'}, got {given(tag)}"
+            self._wrong((*path, written), message + (f"; did you mean `{meant}`?" if meant else ""))
+        if meant is None:
+            return _BROKEN
+        return self.block(tags[meant], {**value, written: meant}, path)
+
+    def _mapping(self, shape: Shape, member: Shape, value: dict[Any, Any], path: KeyPath) -> Any:
+        if _too_short((*shape.metadata, *member.metadata), value):
+            return self._wrong(path, "is empty: expected at least one entry")
+        keys, values = member.parts
+        for key in value:
+            if _validated(keys, key) is _BROKEN:
+                self._wrong((*path, key), f"expected {describe(keys)} for a key, got {given(key)}")
+        read = {key: self.value(values, item, (*path, key)) for key, item in value.items()}
+        broken = [key for key, item in read.items() if item is _BROKEN]
+        if broken and not all(inner.block for inner in values.members):
+            return _BROKEN
+        # A block that cannot be read still has its name: others may refer to it. Names are text even where YAML has 7.
+        read |= {key: _unreadable(values) for key in broken}
+        return {str(key) if _validated(keys, key) is _BROKEN else key: item for key, item in read.items()}
+
+    def _list(self, shape: Shape, member: Shape, value: list[Any], path: KeyPath) -> Any:
+        if _too_short((*shape.metadata, *member.metadata), value):
+            return self._wrong(path, "is empty: expected at least one item")
+        read = [self.value(member.parts[0], item, (*path, index)) for index, item in enumerate(value)]
+        return _BROKEN if any(item is _BROKEN for item in read) else read
+
+
+def _unreadable(shape: Shape) -> Any:
+    """Something without attributes: a block of the type, if there is but one."""
+    if shape.block is None:
+        return object()
+    block = shape.block.model_construct()
+    block.__dict__.clear()
+    return block
+
+
+def _member(shape: Shape, value: Any) -> Shape | list[type[Block]] | None:
+    """The alternative that a value was meant to be; the blocks, where the value itself has to say which."""
+    kind = type(value)
+    members = shape.members
+    if kind is dict:
+        blocks = [member.block for member in members if member.block]
+        if len(blocks) > 1:
+            return blocks
+    alike = [m for m in members if (m.block and kind is dict) or get_origin(m.base) is kind]
+    return alike[0] if alike else None
+
+
+def _validated(shape: Shape, value: Any) -> Any:
+    """A value that is no block, as its type has it."""
+    if shape.block:
+        return _BROKEN  # The walk goes into mappings, and nothing else is a block.
+    try:
+        return TypeAdapter(shape.annotated, config=Block.model_config).validate_python(value)
+    except ValidationError:
+        return _BROKEN
+
+
+def _too_short(metadata: Iterable[Any], value: dict[Any, Any] | list[Any]) -> bool:
+    return any(isinstance(mark, MinLen) and len(value) < mark.min_length for mark in metadata)
+
+
+def _hint(shape: Shape, value: Any) -> str:
+    if not isinstance(value, str):
+        return ""
+    words = [word for member in shape.members for word in _words(member)]
+    near = nearest(value, words)
+    if near:
+        return f"; did you mean `{near}`?"
+    numeric = any(member.base in (int, float) for member in shape.members) or any(isinstance(w, int) for w in words)
+    return " (a number in quotes is text: remove the quotes)" if numeric and _is_number(value) else ""
+
+
+def _words(shape: Shape) -> list[Any]:
+    return list(get_args(shape.base)) if get_origin(shape.base) is Literal else []
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,104 @@
+"""Overrides from the command line: `stages.bake.length=500`, `data.like={at_least: 6}`, `model.utility.hidden.0=32`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optim.config.errors import Problem, UserError
+from optim.config.naming import given, nearest
+from optim.config.source import Document, KeyPath, dotted, read_text
+
+PLACE = "command line"
+
+
+@dataclass(frozen=True)
+class Override:
+    """One value to put at one path."""
+
+    path: KeyPath
+    value: Any
+
+
+NAMED = (("ingredients",), ("stages",), ("data", "simulate", "segments"))
+"""Mappings whose keys the user chooses."""
+
+
+def apply_overrides(document: Document, overrides: Sequence[str]) -> list[KeyPath]:
+    """Put the overrides into a document, the later over the earlier; what is wrong is noted in its problems.
+
+    Args:
+        document: changed in place.
+        overrides: each `key.path=value`; the value is YAML.
+
+    Returns:
+        The paths that now come from the command line.
+    """
+    paths = []
+    for text in overrides:
+        try:
+            override = parse_override(text)
+            paths.append(_put(document.value, override))
+        except UserError as error:
+            document.problems.extend(error.problems)
+    return paths
+
+
+def parse_override(text: str) -> Override:
+    """Read one override.
+
+    Raises:
+        UserError: it has no key, no `=`, or a value that is not YAML.
+    """
+    key, equals, value = text.partition("=")
+    parts = tuple(key.strip().split("."))
+    if not equals or not all(parts):
+        raise UserError(Problem(PLACE, f"`{text}` is not an override: expected key.path=value, such as seed=1"))
+    if not value.strip():
+        return Override(parts, None)
+    try:
+        document = read_text(value, PLACE)
+    except UserError as error:
+        message = error.problems[0].message
+        raise UserError(Problem(PLACE, f"the value `{value}` {message}", key)) from None
+    if document.problems:
+        raise UserError([Problem(PLACE, problem.message, key) for problem in document.problems])
+    return Override(parts, document.value)
+
+
+def _put(root: Any, override: Override) -> KeyPath:
+    """Set the value; blocks that are not there yet are made. Returns the path with list indexes as numbers."""
+    holder = root
+    path: KeyPath = ()
+    for depth, part in enumerate(override.path):
+        key = _key(holder, part, override.path[:depth])
+        path = (*path, key)
+        if depth == len(override.path) - 1:
+            holder[key] = override.value
+        elif isinstance(holder, dict) and holder.get(key) is None:
+            _refuse_misspelt(holder, path)
+            holder[key] = {}
+        holder = holder[key]
+    return path
+
+
+def _refuse_misspelt(holder: dict[Any, Any], path: KeyPath) -> None:
+    """An override that reaches into a block whose name is new but near to another is a slip, not a new block."""
+    meant = nearest(path[-1], [name for name in holder if isinstance(name, str)])
+    if path[:-1] in NAMED and meant:
+        message = f"there is no `{path[-1]}`; did you mean `{meant}`? To add it, give it whole: {dotted(path)}={{…}}"
+        raise UserError(Problem(PLACE, message, dotted(path)))
+
+
+def _key(holder: Any, part: str, path: KeyPath) -> str | int:
+    if isinstance(holder, dict):
+        # Boundaries of schedules are numbers: find `boundaries_and_scales.100` under 100.
+        return int(part) if part.isdecimal() and int(part) in holder else part
+    if not isinstance(holder, list):
+        message = f"is {given(holder)}, so it has no `{part}`: override it as a whole, {dotted(path)}={{{part}: …}}"
+        raise UserError(Problem(PLACE, message, dotted(path)))
+    if part.isdecimal() and int(part) < len(holder):
+        return int(part)
+    message = f"is a list of {len(holder)} (indexes start at 0), so it has no `{part}`: override it as a whole"
+    raise UserError(Problem(PLACE, message, dotted(path)))

@@ -1,0 +1,1 @@
+"""Tables and simulated customers → Panel arrays; data order."""

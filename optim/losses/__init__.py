@@ -1,0 +1,1 @@
+"""Losses per customer, scores, targets."""

@@ -1,0 +1,114 @@
+"""The cake's loss: minus its score, per customer of the audience."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from optim.config.errors import UserError
+from optim.config.schema import Aggregate
+from optim.losses.audience import Audience
+from optim.losses.objective import Parameters, batch_loss
+from optim.losses.scores import BuiltScore, Customer, Recipe
+from optim.models.cake import Cake
+from optim.models.functional import Functional
+from optim.models.likelihood import LikelihoodModel
+from optim.models.space import RecipeSpace
+
+
+class AudienceRows(NamedTuple):
+    """Customers of the audience."""
+
+    group: Int[Array, "*b"]
+    columns: dict[str, Float[Array, "*b"]]
+    weight: Float[Array, "*b"]
+
+
+class CakeConstants(NamedTuple):
+    """Arrays of a bake: the frozen likelihood model, the score's numbers, the prices and the audience."""
+
+    model: Parameters
+    weights: Any
+    prices: Float[Array, " n"]
+    audience: AudienceRows
+
+
+@dataclass(frozen=True, eq=False)
+class CakeObjective:
+    """Minus the mean score over the audience. Low is good.
+
+    Args:
+        space: the ingredients.
+        model: the likelihood model as a function of its parameters; not trained here.
+        cake: the cake as a function of its parameters.
+        score: what one customer makes of a recipe.
+        audience: whom the cake is for.
+    """
+
+    space: RecipeSpace
+    model: Functional[LikelihoodModel]
+    cake: Functional[Cake]
+    score: BuiltScore
+    audience: Audience
+    aggregate: Aggregate = "mean_responses"
+
+    @property
+    def units(self) -> int:
+        return len(self.audience.weight)
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        return self.audience.names
+
+    def constants(self, parameters: Parameters) -> CakeConstants:
+        audience = self.audience
+        columns = {name: jnp.asarray(values) for name, values in audience.columns.items()}
+        return CakeConstants(
+            model=parameters["model"],
+            weights=jax.tree.map(jnp.asarray, self.score.weights),
+            prices=jnp.asarray(self.space.prices),
+            audience=AudienceRows(jnp.asarray(audience.group, jnp.int32), columns, jnp.asarray(audience.weight)),
+        )
+
+    @property
+    def width(self) -> int:
+        return 1
+
+    def everyone(self, constants: CakeConstants) -> AudienceRows:
+        return constants.audience
+
+    def batch(self, constants: CakeConstants, index: Int[Array, " b"], mask: Bool[Array, " b"]) -> AudienceRows:
+        rows: AudienceRows = jax.tree.map(lambda values: values[index], constants.audience)
+        return rows._replace(weight=jnp.where(mask, rows.weight, 0.0))
+
+    def unit_loss(
+        self, trained: Parameters, unit: AudienceRows, constants: CakeConstants
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        score = self.score_of(self.cake(trained["cake"])(), unit, constants)
+        return -score * unit.weight, unit.weight
+
+    def score_of(self, amounts: Float[Array, " n"], unit: AudienceRows, constants: CakeConstants) -> Float[Array, ""]:
+        """Score of a recipe for one customer: pure, in the space of amounts."""
+        model = self.model(constants.model)
+        properties = model.properties_of(amounts)
+        names = () if model.properties is None else model.properties.names
+        liking = None if model.utility is None else model.expected_response(model.features(amounts), unit.group)
+        recipe = Recipe(
+            amounts=dict(zip(self.space.names, amounts, strict=True)),
+            properties=dict(zip(names, properties, strict=True)),
+            cost=jnp.sum(constants.prices * amounts),
+            liking=liking,
+        )
+        score = jnp.asarray(self.score.function(recipe, Customer(unit.columns), constants.weights))
+        if score.shape != ():
+            raise UserError(f"the score gives an array of shape {score.shape} for one customer: expected a scalar")
+        return score
+
+    def mean_score(self, amounts: Float[Array, " n"], constants: CakeConstants) -> Float[Array, ""]:
+        """Score of a recipe for the whole audience. High is good."""
+        return -batch_loss(self, {"cake": {"amounts": amounts}}, constants.audience, constants)

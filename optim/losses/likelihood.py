@@ -1,0 +1,228 @@
+"""Negative log-likelihood of the panel's responses, per customer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from optim.config.errors import UserError
+from optim.config.schema import Aggregate
+from optim.data.panel import Panel
+from optim.losses.objective import Parameters
+from optim.models.functional import Functional
+from optim.models.likelihood import LikelihoodModel
+
+ResponseLoss = Callable[[Float[Array, ""], Float[Array, ""]], Float[Array, ""]]
+"""(utility, like as 0 or 1) → loss of one response."""
+
+
+LAID_OUT = 2**24
+"""Most numbers that the inputs of all responses may take in order to be laid out side by side with the responses."""
+
+
+class PanelConstants(NamedTuple):
+    """Arrays of a fit; responses are flat, sorted by customer."""
+
+    frozen: Parameters
+    inputs: Float[Array, "_ _"]
+    """Scaled features of each recipe; its amounts where the stage trains the property model. Empty if laid out."""
+    recipe: Int[Array, " _"]
+    """The recipe of each response. Empty if laid out."""
+    responses: Float[Array, "responses _"]
+    """Like and whether it is held out, as 0 or 1; if laid out, after the inputs of the response's recipe. A batch is
+    then a single gather of rows, where it would be three, which are a quarter of a small model's step."""
+    offsets: Int[Array, " customers1"]
+    group: Int[Array, " customers"]
+
+
+class CustomerResponses(NamedTuple):
+    """One customer's responses, padded to the longest customer's."""
+
+    inputs: Float[Array, "*b r _"]
+    like: Float[Array, "*b r"]
+    counted: Bool[Array, "*b r"]
+    group: Int[Array, "*b"]
+
+
+class AllResponses(NamedTuple):
+    """Everyone's responses along a single axis: however unequal the customers, nothing is padded."""
+
+    inputs: Float[Array, "responses _"]
+    like: Float[Array, " responses"]
+    counted: Bool[Array, " responses"]
+    customer: Int[Array, " responses"]
+    group: Int[Array, " responses"]
+
+
+@dataclass(frozen=True, eq=False)
+class PanelObjective:
+    """Loss of the likelihood model over the panel. Low is good.
+
+    Args:
+        panel: the panel.
+        group: each customer's group.
+        model: the likelihood model as a function of its parameters.
+        train: the parts of the model that are trained.
+        response_loss: loss of one response; None for the link's negative log-probability.
+        aggregate: how the customers' losses become one.
+        held_out: take the responses held out of the fit instead of those in it.
+    """
+
+    panel: Panel
+    group: Int[np.ndarray, " customers"]
+    model: Functional[LikelihoodModel]
+    train: tuple[str, ...]
+    response_loss: ResponseLoss | None
+    aggregate: Aggregate
+    held_out: bool = False
+
+    @property
+    def units(self) -> int:
+        return len(self.panel.customers)
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.panel.customers
+
+    @property
+    def width(self) -> int:
+        return self.panel.most_responses
+
+    def constants(self, parameters: Parameters) -> PanelConstants:
+        panel = self.panel
+        responses = np.stack([panel.like, panel.held_out], axis=1)
+        # The panel goes in as arguments: closed over, it would become literals of the program.
+        return jax.jit(self._constants)(
+            parameters["model"], panel.amounts, panel.recipe, responses, panel.offsets, self.group
+        )
+
+    def _constants(
+        self,
+        model_parameters: Parameters,
+        amounts: Float[Array, "recipes n"],
+        recipe: Int[Array, " responses"],
+        responses: Bool[Array, "responses 2"],
+        offsets: Int[Array, " customers1"],
+        group: Int[Array, " customers"],
+    ) -> PanelConstants:
+        inputs = amounts if "properties" in self.train else jax.vmap(self.model(model_parameters).features)(amounts)
+        rows = responses.astype(amounts.dtype)
+        if len(recipe) * inputs.shape[1] <= LAID_OUT:
+            rows = jnp.concatenate([inputs[recipe], rows], axis=1)
+            inputs, recipe = inputs[:0], recipe[:0]
+        return PanelConstants(
+            frozen={part: value for part, value in model_parameters.items() if part not in self.train},
+            inputs=inputs,
+            recipe=recipe,
+            responses=rows,
+            offsets=offsets,
+            group=group.astype(jnp.int32),
+        )
+
+    def batch(self, constants: PanelConstants, index: Int[Array, " b"], mask: Bool[Array, " b"]) -> CustomerResponses:
+        longest = self.width
+        steps = jnp.arange(longest, dtype=index.dtype)
+        if self._all_alike:  # no padding: the rows follow from the index alone
+            rows = index[:, None] * longest + steps
+            counted = jnp.broadcast_to(mask[:, None], rows.shape)
+        else:
+            rows = constants.offsets[index][:, None] + steps
+            counted = mask[:, None] & (rows < constants.offsets[index + 1][:, None])
+            rows = jnp.minimum(rows, len(self.panel.recipe) - 1)
+            counted &= constants.responses[rows, -1] == self.held_out
+            # A row that does not count is replaced by one that does: masked out, its loss could still be infinite
+            # and spoil the gradient.
+            first = jnp.take_along_axis(rows, jnp.argmax(counted, axis=1)[:, None], axis=1)
+            rows = jnp.where(counted, rows, first)
+        inputs, like = self._rows(constants, rows)
+        group = constants.group[index] if self.group.any() else jnp.zeros_like(index)
+        return CustomerResponses(inputs, like, counted, group)
+
+    def everyone(self, constants: PanelConstants) -> CustomerResponses | AllResponses:
+        if self._all_alike:
+            return self.batch(constants, jnp.arange(self.units, dtype=jnp.int32), jnp.ones(self.units, bool))
+        rows = jnp.arange(len(self.panel.recipe), dtype=jnp.int32)
+        customer = jnp.searchsorted(constants.offsets, rows, side="right") - 1
+        counted = constants.responses[:, -1] == self.held_out
+        inputs, like = self._rows(constants, jnp.where(counted, rows, jnp.argmax(counted)))
+        return AllResponses(inputs, like, counted, customer, constants.group[customer])
+
+    @property
+    def _all_alike(self) -> bool:
+        """Every customer has as many responses, and all of them count."""
+        return bool((np.diff(self.panel.offsets) == self.width).all()) and not self.panel.held_out.any()
+
+    def _rows(
+        self, constants: PanelConstants, rows: Int[Array, "*b r"]
+    ) -> tuple[Float[Array, "*b r _"], Float[Array, "*b r"]]:
+        """Inputs and likes of responses."""
+        found = constants.responses[rows]
+        inputs, like = found[..., :-2], found[..., -2]
+        return (constants.inputs[constants.recipe[rows]] if constants.recipe.size else inputs), like
+
+    def unit_loss(
+        self, trained: Parameters, unit: CustomerResponses, constants: PanelConstants
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        losses = self._response_losses(trained, constants, unit.inputs, unit.like, unit.counted, unit.group)
+        return jnp.sum(losses), jnp.sum(unit.counted).astype(losses.dtype)
+
+    def losses(
+        self, trained: Parameters, batch: CustomerResponses | AllResponses, constants: PanelConstants
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        """Losses of several customers at once; of their single responses, where no mean over customers asks for more.
+
+        Where all share one set of weights, their responses are gone through along a single axis, as if they were one
+        customer's: XLA's code for sums and matrix products over two axes takes up to five times as long.
+        """
+        if isinstance(batch, AllResponses):
+            return self._losses_of_all(trained, batch, constants)
+        if self.group.any():
+            return jax.vmap(self.unit_loss, in_axes=(None, 0, None))(trained, batch, constants)
+        customers, most = batch.like.shape
+        one_axis = lambda leaf: leaf.reshape(customers * most, *leaf.shape[2:])
+        losses = self._response_losses(
+            trained,
+            constants,
+            one_axis(batch.inputs),
+            one_axis(batch.like),
+            one_axis(batch.counted),
+            jnp.zeros((), batch.group.dtype),
+        ).reshape(customers, most)
+        return jnp.sum(losses, axis=1), jnp.sum(batch.counted, axis=1).astype(losses.dtype)
+
+    def _losses_of_all(
+        self, trained: Parameters, batch: AllResponses, constants: PanelConstants
+    ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+        group = batch.group if self.group.any() else jnp.zeros((), batch.group.dtype)
+        losses = self._response_losses(trained, constants, batch.inputs, batch.like, batch.counted, group)
+        counts = batch.counted.astype(losses.dtype)
+        if self.aggregate != "mean_customers":
+            return losses, counts
+        by_customer = lambda values: jax.ops.segment_sum(values, batch.customer, self.units, indices_are_sorted=True)
+        return by_customer(losses), by_customer(counts)
+
+    def _response_losses(
+        self,
+        trained: Parameters,
+        constants: PanelConstants,
+        inputs: Float[Array, "r _"],
+        like: Float[Array, " r"],
+        counted: Bool[Array, " r"],
+        group: Int[Array, "*r"],
+    ) -> Float[Array, " r"]:
+        """Loss of each response; 0 for those that do not count. All are of one group, or each of its own."""
+        model = self.model({**constants.frozen, **trained["model"]})
+        assert model.utility is not None
+        features = jax.vmap(model.features)(inputs) if "properties" in self.train else inputs
+        utilities = jax.vmap(model.utility, in_axes=(0, 0 if group.ndim else None))(features, group)
+        loss = self.response_loss or (lambda utility, like: -model.link.log_probability(utility, like))
+        losses = jax.vmap(loss)(utilities, like)
+        if jnp.shape(losses) != like.shape:
+            raise UserError(f"the loss gives an array of shape {losses.shape[1:]} for one response: expected a scalar")
+        return jnp.where(counted, losses, 0.0)

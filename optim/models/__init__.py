@@ -1,0 +1,1 @@
+"""Flax NNX modules: cake, property models, utilities, links."""

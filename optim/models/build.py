@@ -1,0 +1,206 @@
+"""From the config's `model` block and the panel's statistics to modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from optim.config import schema
+from optim.config.errors import UserError
+from optim.models import properties, utilities
+from optim.models.features import FeatureMap
+from optim.models.functional import Functional
+from optim.models.imports import construct, own_code
+from optim.models.likelihood import LikelihoodModel
+from optim.models.links import Logit
+
+Rngs = Callable[[], nnx.Rngs]
+
+
+CONSTANT = 1e-6
+"""A feature whose spread is at most this share of its mean is a constant: single precision tells no less apart."""
+
+
+@dataclass(frozen=True)
+class Tasted:
+    """What the model learns of the tasted recipes before it is trained: the basis of its scaling.
+
+    Attributes:
+        amounts: one row a recipe, in the user's units.
+        properties: measured properties by name, one value a recipe.
+        counts: how many responses of the fit each recipe has.
+        groups: number of groups of customers.
+    """
+
+    amounts: Float[np.ndarray, "recipes n"]
+    properties: dict[str, Float[np.ndarray, " recipes"]]
+    counts: Float[np.ndarray, " recipes"]
+    groups: int
+
+
+def build_model(
+    block: schema.Model,
+    ingredients: tuple[str, ...],
+    tasted: Tasted | None,
+    rngs: Rngs,
+    fixed: Collection[str] = (),
+) -> LikelihoodModel:
+    """The modules of a `model` block, untrained.
+
+    Args:
+        block: the block.
+        ingredients: names of the ingredients.
+        tasted: the tasted recipes; None for a study without a panel, which has no utility.
+        rngs: makes the streams for initial parameters, where a module draws some.
+        fixed: ingredients that are not trained: nothing needs to be known of a change in them.
+
+    Raises:
+        UserError: a feature is the same in every recipe, or a module of the user's own does not fit.
+    """
+    property_model = None
+    if block.properties is not None:
+        property_model = _build_properties(block.properties, ingredients, tasted, rngs)
+    names = () if property_model is None else tuple(property_model.names)
+    chosen = () if block.utility is None else tuple(block.utility.features)
+    feature_map = FeatureMap(ingredients, names, chosen)
+    if block.utility is None or tasted is None:
+        return LikelihoodModel(property_model, None, Logit(), feature_map, np.zeros(0), np.ones(0))
+    unknown = [name for name in feature_map.names if name not in (*ingredients, *names)]
+    if unknown:
+        raise UserError(f"model.utility.features: the property model gives {', '.join(names)}, not {unknown[0]!r}")
+    intercept = has_intercept(block.utility)
+    center, scale = _scaling(feature_map, property_model, tasted, fixed, centered=intercept)
+    utility = _build_utility(block.utility, feature_map, tasted.groups, intercept, rngs)
+    return LikelihoodModel(property_model, utility, Logit(), feature_map, center, scale)
+
+
+def has_intercept(block: schema.Utility) -> bool:
+    """Whether a utility has a constant: as configured, else yes unless fractions are among its features."""
+    if isinstance(block, schema.LinearUtility | schema.QuadraticUtility) and block.intercept is not None:
+        return block.intercept
+    return "fractions" not in block.features or isinstance(block, schema.NetworkUtility | schema.OwnUtility)
+
+
+def _build_properties(
+    block: schema.Properties, ingredients: tuple[str, ...], tasted: Tasted | None, rngs: Rngs
+) -> properties.PropertyModel:
+    if isinstance(block, schema.Bakery):
+        return properties.Bakery(ingredients)
+    if isinstance(block, schema.OwnProperties):
+        return _own_properties(block, ingredients, rngs)
+    assert tasted is not None  # the config's checks hold it: fitted properties need tables
+    measured = np.stack([tasted.properties[name] for name in block.columns])
+    center, scale = measured.mean(axis=1), _positive(measured.std(axis=1))
+    if isinstance(block, schema.Scheffe):
+        return properties.ScheffeMixture(block.columns, block.degree, len(ingredients), center, scale)
+    return properties.PropertyNetwork(block.columns, block.hidden, tasted.amounts, center, scale, rngs())
+
+
+def _build_utility(
+    block: schema.Utility, feature_map: FeatureMap, groups: int, intercept: bool, rngs: Rngs
+) -> utilities.Utility:
+    count = len(feature_map.names)
+    if isinstance(block, schema.LinearUtility):
+        return utilities.LinearUtility(count, groups, intercept)
+    if isinstance(block, schema.QuadraticUtility):
+        squares = [not fraction for fraction in feature_map.are_fractions]
+        return utilities.QuadraticUtility(count, groups, intercept, squares)
+    if isinstance(block, schema.NetworkUtility):
+        return utilities.NetworkUtility(count, groups, block.hidden, rngs())
+    return _own_utility(block, feature_map.names, groups, rngs)
+
+
+def _own_properties(block: schema.OwnProperties, ingredients: tuple[str, ...], rngs: Rngs) -> properties.PropertyModel:
+    place = "model.properties.path"
+    model = construct(block.path, place, ingredients=ingredients, rngs=rngs(), **block.arguments)
+    if not isinstance(model, properties.PropertyModel) or not isinstance(model, nnx.Module):
+        raise UserError(
+            f"{place}: {block.path} is not a property model: a Flax NNX module with `names` and `__call__(amounts)`"
+        )
+    taken = [name for name in model.names if name in ingredients]
+    if taken:
+        raise UserError(f"{place}: {block.path} names a property {taken[0]!r}, which is also an ingredient: rename one")
+    shape = _shape_of(model, place, block.path, jnp.zeros(len(ingredients)))
+    if shape != (len(model.names),):
+        raise UserError(
+            f"{place}: {block.path} gives {_shown(shape)} for one recipe: expected one of shape "
+            f"({len(model.names)},), as it has {len(model.names)} names"
+        )
+    return model
+
+
+def _own_utility(block: schema.OwnUtility, features: tuple[str, ...], groups: int, rngs: Rngs) -> utilities.Utility:
+    place = "model.utility.path"
+    utility = construct(block.path, place, features=features, groups=groups, rngs=rngs(), **block.arguments)
+    if not isinstance(utility, utilities.Utility) or not isinstance(utility, nnx.Module):
+        raise UserError(f"{place}: {block.path} is not a utility: a Flax NNX module with `__call__(features, group)`")
+    shape = _shape_of(utility, place, block.path, jnp.zeros(len(features)), jnp.int32(0))
+    if shape != ():
+        raise UserError(f"{place}: {block.path} gives {_shown(shape)} for one recipe and customer: expected a scalar")
+    return utility
+
+
+def _shape_of(module: nnx.Module, place: str, path: str, *inputs: Array) -> tuple[int, ...] | None:
+    """Shape of what a module of the user's own gives; None if it is no array. Nothing is computed."""
+    function, parameters = Functional.split(module)
+    with own_code(place, path, "calling it"):
+        output = jax.eval_shape(lambda values: function(values)(*inputs), parameters)
+    return output.shape if isinstance(output, jax.ShapeDtypeStruct) else None
+
+
+def _shown(shape: tuple[int, ...] | None) -> str:
+    return "no array" if shape is None else f"an array of shape {shape}"
+
+
+def _scaling(
+    feature_map: FeatureMap,
+    property_model: properties.PropertyModel | None,
+    tasted: Tasted,
+    fixed: Collection[str],
+    *,
+    centered: bool,
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """Center and scale of each feature over the responses of the fit.
+
+    With a constant: mean and standard deviation. Without one nothing may be subtracted: root mean square alone.
+
+    Raises:
+        UserError: a feature says nothing, being the same in every recipe (without a constant: 0), and is not fixed.
+    """
+    features = jax.jit(jax.vmap(feature_map))
+    raw = np.asarray(features(jnp.asarray(tasted.amounts), _properties(property_model, tasted)), float)
+    weights = tasted.counts / tasted.counts.sum()
+    mean = weights @ raw
+    center = mean if centered else np.zeros_like(mean)
+    scale = np.sqrt(weights @ (raw - center) ** 2)
+    silent = scale <= CONSTANT * np.abs(center)
+    for name in (name for name, is_silent in zip(feature_map.names, silent, strict=True) if is_silent):
+        if name not in fixed:
+            remedy = "hold it with `fixed`" if name in feature_map.ingredients else "leave it out of the features"
+            raise UserError(
+                f"model.utility.features: {name} is the same in every tasted recipe, so what it does to the "
+                f"liking cannot be learned; {remedy}"
+            )
+    return center, np.where(silent, 1.0, scale)
+
+
+def _properties(property_model: properties.PropertyModel | None, tasted: Tasted) -> Float[jax.Array, "recipes p"]:
+    """Properties of the tasted recipes: as measured where the model is fitted to them, else as the formula says."""
+    if property_model is None:
+        return jnp.zeros((len(tasted.amounts), 0))
+    if all(name in tasted.properties for name in property_model.names) and not isinstance(
+        property_model, properties.Bakery
+    ):
+        return jnp.asarray(np.stack([tasted.properties[name] for name in property_model.names], axis=1))
+    computed: Array = jax.jit(jax.vmap(property_model))(jnp.asarray(tasted.amounts))
+    return computed
+
+
+def _positive(scale: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
+    return np.where(scale > 0, scale, 1.0)

@@ -1,0 +1,56 @@
+"""The likelihood model: recipe → properties → features → utility → distribution of a response."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from optim.models.features import FeatureMap
+from optim.models.links import Logit
+from optim.models.properties import PropertyModel
+from optim.models.utilities import Utility
+from optim.models.variables import Statistic
+
+
+class LikelihoodModel(nnx.Module):
+    """What each customer likes.
+
+    Args:
+        properties: property model, or None.
+        utility: utility, or None where no stage needs one.
+        link: link from utility to response.
+        feature_map: which amounts and properties are features.
+        center: what is subtracted from each feature.
+        scale: what each feature is divided by, after that.
+    """
+
+    def __init__(
+        self,
+        properties: PropertyModel | None,
+        utility: Utility | None,
+        link: Logit,
+        feature_map: FeatureMap,
+        center: Float[np.ndarray, " k"],
+        scale: Float[np.ndarray, " k"],
+    ) -> None:
+        self.properties = properties
+        self.utility = utility
+        self.link = link
+        self.feature_map = feature_map
+        self.center, self.scale = Statistic(jnp.asarray(center)), Statistic(jnp.asarray(scale))
+
+    def properties_of(self, amounts: Float[Array, " n"]) -> Float[Array, " p"]:
+        """Properties of one recipe; of length 0 without a property model."""
+        return jnp.zeros(0) if self.properties is None else self.properties(amounts)
+
+    def features(self, amounts: Float[Array, " n"]) -> Float[Array, " k"]:
+        """Scaled features of one recipe."""
+        raw = self.feature_map(amounts, self.properties_of(amounts))
+        return (raw - self.center[...]) / self.scale[...]
+
+    def expected_response(self, features: Float[Array, " k"], group: Int[Array, ""]) -> Float[Array, ""]:
+        """P(like) of a customer of this group."""
+        assert self.utility is not None
+        return self.link.mean(self.utility(features, group))

@@ -1,0 +1,23 @@
+"""Links: from utility to the distribution of a response."""
+
+from __future__ import annotations
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class Logit(nnx.Module):
+    """P(like) = σ(utility)."""
+
+    def log_probability(self, utility: Float[Array, ""], like: Float[Array, ""]) -> Float[Array, ""]:
+        """Log-probability of a response (like: 1, dislike: 0), from the logit, so finite at any finite utility.
+
+        As −log(1 + e^∓utility) rather than like · utility − log(1 + e^utility): nothing cancels, and a response that is
+        all but certain keeps its small gradient to full precision.
+        """
+        return -jax.nn.softplus((1.0 - 2.0 * like) * utility)
+
+    def mean(self, utility: Float[Array, ""]) -> Float[Array, ""]:
+        """Expected response: P(like)."""
+        return jax.nn.sigmoid(utility)

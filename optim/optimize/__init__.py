@@ -1,0 +1,1 @@
+"""Optax chains, projections, starts, certificates."""

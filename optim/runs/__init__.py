@@ -1,0 +1,1 @@
+"""Run directory, lock, TensorBoard curves."""

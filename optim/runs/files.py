@@ -1,0 +1,34 @@
+"""Files that are whole or absent, and the digests by which their contents are known."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` so that a reader, or a run killed at any moment, sees the old file or the new one.
+
+    The name of the half-written file is fixed: a killed write leaves one file at most, which the next overwrites.
+    Whoever writes into a run directory holds its lock, so two writers never share it. The name does not show what the
+    file will be: TensorBoard, for one, takes every file for curves whose name holds "tfevents".
+    """
+    data = content.encode() if isinstance(content, str) else content
+    beside = path.with_name(f".{digest_of_text(path.name)[:16]}.partial")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # or the rename could reach the disk before the data does
+    beside.replace(path)
+
+
+def digest_of_text(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,184 @@
+"""run.json: what ran, on what, and everything that happened to it; and result.json, the answer."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+
+from optim.config.errors import Problem, UserError
+from optim.runs.files import digest_of_text, write_atomically
+from optim.runs.git import Commit, current_commit
+
+Status = Literal["running", "finished", "interrupted", "failed", "diverged"]
+EventName = Literal["start", "resume", "stop", "rollback", "finish", "fail", "diverge"]
+
+_PACKAGES = ("optim", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorboardX")
+
+
+class _Record(BaseModel):
+    # Keys that a later version added are kept when the file is written again.
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+
+class Event(_Record):
+    """Something that happened to the run."""
+
+    event: EventName
+    step: int
+    """Updates completed at that moment."""
+    time: str
+    """UTC, ISO 8601."""
+    details: dict[str, Any] = {}
+
+
+class Skip(_Record):
+    """A window of data that the run leaves out, because its loss or gradient was not finite."""
+
+    at: int
+    """On reaching this step the run jumps …"""
+    position: int
+    """… to this position in the data order."""
+    reason: str
+    """The metric that was not finite."""
+    steps: tuple[int, int]
+    """First and last step of the window in which it was seen."""
+
+
+class RunInfo(_Record):
+    """Contents of run.json. Frozen: `with_event`, `with_skip` and `model_copy(update=…)` return a new one."""
+
+    name: str
+    status: Status
+    config_hash: str
+    """SHA-256 of the resolved config."""
+    seed: int
+    digests: dict[str, str]
+    """SHA-256 of each table that was read, by its key in the config."""
+    git: Commit | None
+    """Commit of the working directory; null outside a checkout."""
+    versions: dict[str, str]
+    device: str
+    command: list[str]
+    history: list[Event] = []
+    skips: list[Skip] = []
+    metrics: dict[str, FiniteFloat] = {}
+    """Final metrics."""
+
+    @classmethod
+    def create(
+        cls, *, name: str, config_text: str, seed: int, digests: Mapping[str, str], device: str, command: list[str]
+    ) -> RunInfo:
+        """The record of a run that is about to start, from this machine and this process."""
+        return cls(
+            name=name,
+            status="running",
+            config_hash=digest_of_text(config_text),
+            seed=seed,
+            digests=dict(digests),
+            git=current_commit(),
+            versions=package_versions(),
+            device=device,
+            command=command,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> RunInfo:
+        """Read run.json.
+
+        Raises:
+            UserError: it is missing, is not JSON or lacks something; every place is named.
+        """
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            problems = [
+                Problem(place=str(path), key=".".join(map(str, part["loc"])), message=part["msg"])
+                for part in error.errors()
+            ]
+            raise UserError(problems) from None
+
+    def save(self, path: Path) -> None:
+        """Write run.json, whole or not at all."""
+        write_atomically(path, self.text)
+
+    @property
+    def text(self) -> str:
+        """Contents of run.json."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def with_event(self, event: EventName, *, step: int, **details: Any) -> RunInfo:
+        """This record with one more event, now."""
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        happened = Event(event=event, step=step, time=time, details=details)
+        return self.model_copy(update={"history": [*self.history, happened]})
+
+    def with_skip(self, skip: Skip) -> RunInfo:
+        """This record with one more window of data left out."""
+        return self.model_copy(update={"skips": [*self.skips, skip]})
+
+    def with_status(self, status: Status) -> RunInfo:
+        """This record with another status."""
+        return self.model_copy(update={"status": status})
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # optim itself, run from a folder that was never installed
+            versions[package] = "not installed"
+    return versions
+
+
+def current_command() -> list[str]:
+    """The command line of this process."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Write result.json: the same answer gives the same bytes.
+
+    Raises:
+        ValueError: a number is not finite; JSON has no such number.
+    """
+    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, text + "\n")
+
+
+def load_result(path: Path) -> dict[str, Any]:
+    """Read result.json.
+
+    Raises:
+        UserError: it is missing or is not a JSON object.
+    """
+    return read_json(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: naming the file and the line.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(Problem(place=str(path), message="this file is missing")) from None
+    except json.JSONDecodeError as error:
+        place = f"{path}:{error.lineno}"
+        raise UserError(Problem(place=place, message=f"this is not JSON: {error.msg}")) from None
+    except UnicodeDecodeError:
+        raise UserError(Problem(place=str(path), message="this is not text in UTF-8")) from None
+    if not isinstance(content, dict):
+        raise UserError(Problem(place=str(path), message="a JSON object was expected"))
+    return content

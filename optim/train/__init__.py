@@ -1,0 +1,1 @@
+"""State, step, chunked loop, checkpoints, resume."""

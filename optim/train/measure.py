@@ -1,0 +1,149 @@
+"""What a stage measures: the held-out loss, and what a logging step writes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from optim.losses.objective import Objective, batch_loss, total_loss, unit_gradients
+from optim.optimize.chains import learning_rate
+from optim.train.flat import Flat
+from optim.train.stage import Stage, StageConstants
+from optim.train.state import Stopping
+from optim.train.step import Carry, index_at, units_at
+
+QUANTILES = (0.5, 0.9, 1.0)
+WORST = 5
+ROWS = 2**16
+"""About how many responses are held at once where customers are gone through one by one: memory stays bounded."""
+
+
+class CustomerStatistics(NamedTuple):
+    """Norms of the customers' own gradients at a logging step.
+
+    Attributes:
+        quantiles: of the norms, at `QUANTILES`.
+        clipped_share: share of the customers above `clip_customer_norm`; NaN without one.
+        worst: the customers with the largest norms.
+        worst_norms: their norms.
+    """
+
+    quantiles: Float[Array, " q"]
+    clipped_share: Float[Array, ""]
+    worst: Int[Array, " w"]
+    worst_norms: Float[Array, " w"]
+
+
+class Measured(NamedTuple):
+    """What is written at a logging step.
+
+    Attributes:
+        loss: of each member, at the last update, before it.
+        gradient_norm: of each member, at the last update.
+        learning_rate: of the last update; None for an optimizer without one.
+        clipped: shares of the stage's updates so far whose gradient was clipped, by kind.
+        recipes: amounts of each member after the update; None for a fit.
+        scores: their scores, for the batch of the update; None for a fit.
+        customers: None where units are not customers.
+    """
+
+    loss: Float[Array, " members"]
+    gradient_norm: Float[Array, " members"]
+    learning_rate: Float[Array, " members"] | None
+    clipped: dict[str, Float[Array, "members ..."]]
+    recipes: Float[Array, "members n"] | None
+    scores: Float[Array, " members"] | None
+    customers: CustomerStatistics | None
+
+
+def evaluated(
+    stage: Stage, flat: Flat, constants: StageConstants, vectors: Float[Array, "members p"], before: Stopping
+) -> Stopping:
+    """Early stopping after one more evaluation on the held-out responses."""
+    evaluation = stage.evaluation
+    if evaluation is None:
+        return before
+    trained = flat.unravel(vectors[0])
+
+    def one(index: Int[Array, ""]) -> tuple[Array, Array]:
+        unit = _unit(evaluation, constants.evaluation, index, jnp.bool_(True))
+        return evaluation.unit_loss(trained, unit, constants.evaluation)
+
+    sums, counts = jax.lax.map(one, jnp.arange(evaluation.units, dtype=jnp.int32), batch_size=block(evaluation))
+    loss = total_loss(sums, counts, evaluation.aggregate)
+    improved = loss < before.best - stage.min_improvement
+    stale = jnp.where(improved, 0, before.stale + 1)
+    remembered = before.best_parameters
+    if stage.patience is not None:
+        remembered = jnp.where(improved, vectors, remembered)
+    return Stopping(
+        held_out_loss=loss,
+        best=jnp.where(improved, loss, before.best),
+        stale=stale,
+        best_parameters=remembered,
+        stopped=jnp.bool_(False) if stage.patience is None else stale >= stage.patience,
+    )
+
+
+def measured(stage: Stage, flat: Flat, constants: StageConstants, last: Carry, origin: Int[Array, ""]) -> Measured:
+    """What a logging step writes: the last update, and the state after it."""
+    steps = (last.step - origin).astype(last.loss.dtype)
+    return Measured(
+        loss=last.loss,
+        gradient_norm=jnp.linalg.norm(last.gradient, axis=1),
+        learning_rate=learning_rate(last.optimizer),
+        clipped={kind: count / steps for kind, count in last.clipped.items()},
+        recipes=last.flat if stage.bakes else None,
+        scores=_scores(stage, flat, constants, last, origin) if stage.bakes else None,
+        customers=_customer_statistics(stage, flat, constants, last, origin),
+    )
+
+
+def _scores(
+    stage: Stage, flat: Flat, constants: StageConstants, last: Carry, origin: Int[Array, ""]
+) -> Float[Array, " members"]:
+    """Scores of the recipes as they are now. (The loss of an update is that of the recipes before it.)"""
+    batch = units_at(stage, constants, last.position - 1 - origin)
+    loss_of = lambda v: batch_loss(stage.objective, flat.unravel(v), batch, constants.objective)
+    return -jax.vmap(loss_of)(last.flat)
+
+
+def _customer_statistics(
+    stage: Stage, flat: Flat, constants: StageConstants, last: Carry, origin: Int[Array, ""]
+) -> CustomerStatistics | None:
+    """Norms of each customer's own gradient over the batch of the last update, for the member with the least loss."""
+    objective = stage.objective
+    if objective.names is None:
+        return None
+    trained = flat.unravel(last.flat[jnp.argmin(last.loss)])
+    index, mask = index_at(stage, constants, last.position - 1 - origin)
+
+    def norm(one: tuple[Int[Array, ""], Bool[Array, ""]]) -> Float[Array, ""]:
+        unit = _unit(objective, constants.objective, *one)
+        batch_of_one = jax.tree.map(lambda leaf: leaf[None], unit)
+        gradients, _, _ = unit_gradients(objective, trained, batch_of_one, constants.objective)
+        return jnp.linalg.norm(flat.ravel(gradients)[0])
+
+    norms = jax.lax.map(norm, (index, mask), batch_size=block(objective))
+    worst_norms, places = jax.lax.top_k(jnp.where(mask, norms, -1.0), min(WORST, len(norms)))
+    limit = constants.clip_customer_norm
+    share = jnp.nan if limit is None else jnp.sum(mask & (norms > limit)) / jnp.sum(mask)
+    return CustomerStatistics(
+        quantiles=jnp.nanquantile(jnp.where(mask, norms, jnp.nan), jnp.array(QUANTILES)),
+        clipped_share=jnp.asarray(share, norms.dtype),
+        worst=index[places],
+        worst_norms=worst_norms,
+    )
+
+
+def block(objective: Objective) -> int:
+    """Units at once."""
+    return max(1, ROWS // objective.width)
+
+
+def _unit(objective: Objective, constants: PyTree, index: Int[Array, ""], mask: Bool[Array, ""]) -> PyTree:
+    """The data of a single unit."""
+    return jax.tree.map(lambda leaf: leaf[0], objective.batch(constants, index[None], mask[None]))

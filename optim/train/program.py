@@ -1,0 +1,163 @@
+"""The compiled part of a stage: chunks of steps as one call, their number and lengths given at run time.
+
+One program a stage, whatever the cadences: what is due at which step is traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from optim.train.compiling import compiler_options
+from optim.train.flat import Flat
+from optim.train.measure import Measured, evaluated, measured
+from optim.train.plan import MOST, Chunk
+from optim.train.stage import Stage, StageConstants
+from optim.train.state import HELD_OUT_FAULT, PARAMETER_FAULT, State
+from optim.train.step import Carry, by_member, step_function
+
+
+class Record(NamedTuple):
+    """What the host learns of a chunk; of those of a call, along a leading axis."""
+
+    step: Int[Array, ""]
+    position: Int[Array, ""]
+    fault: Int[Array, ""]
+    stopped: Bool[Array, ""]
+    evaluated: Bool[Array, ""]
+    held_out_loss: Float[Array, ""]
+    loss: Float[Array, " members"]
+    logged: Bool[Array, ""]
+    measured: Measured
+
+
+class _Due(NamedTuple):
+    """Last step of each chunk of a call, and what is due at it."""
+
+    until: Int[np.ndarray | Array, " chunks"]
+    log: Bool[np.ndarray | Array, " chunks"]
+    evaluate: Bool[np.ndarray | Array, " chunks"]
+    check: Bool[np.ndarray | Array, " chunks"]
+
+
+class Program:
+    """A stage's chunks, compiled once.
+
+    Attributes:
+        traces: how often it was traced, which is how often it was compiled.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.traces = 0
+        self._run = jax.jit(self._call, compiler_options=compiler_options())
+
+    def __call__(self, state: State, constants: StageConstants, call: Sequence[Chunk]) -> tuple[State, Record]:
+        """Train for some chunks; for fewer after a fault or an early stop.
+
+        Args:
+            state: the state so far.
+            constants: the stage's constants.
+            call: the chunks, at most `MOST`. Where a checkpoint is due, parameters that are not finite are a fault.
+
+        Returns:
+            The new state, and `MOST` records; those of chunks that were not run are zero.
+        """
+        due = _Due(np.zeros(MOST, np.int32), *np.zeros((3, MOST), bool))
+        for number, chunk in enumerate(call):
+            for column, value in zip(due, (chunk.until, chunk.log, chunk.evaluate, chunk.save), strict=True):
+                column[number] = value
+        return self._run(state, constants, due, np.int32(len(call)))
+
+    def _call(self, state: State, constants: StageConstants, due: _Due, count: Int[Array, ""]) -> tuple[State, Record]:
+        self.traces += 1
+
+        def unfinished(carry: tuple[Int[Array, ""], State, Record]) -> Bool[Array, ""]:
+            number, state, _ = carry
+            return (number < count) & (state.fault == 0) & ~state.stopping.stopped
+
+        def chunk(carry: tuple[Int[Array, ""], State, Record]) -> tuple[Int[Array, ""], State, Record]:
+            number, state, records = carry
+            state, record = self._chunk(state, constants, *(column[number] for column in due))
+            return number + 1, state, jax.tree.map(lambda rows, row: rows.at[number].set(row), records, record)
+
+        record = jax.eval_shape(self._chunk, state, constants, *(column[0] for column in due))[1]
+        records = jax.tree.map(lambda row: jnp.zeros((MOST, *row.shape), row.dtype), record)
+        _, state, records = jax.lax.while_loop(unfinished, chunk, (jnp.int32(0), state, records))
+        return state, records
+
+    def _chunk(
+        self,
+        state: State,
+        constants: StageConstants,
+        until: Int[Array, ""],
+        log: Bool[Array, ""],
+        evaluate: Bool[Array, ""],
+        check: Bool[Array, ""],
+    ) -> tuple[State, Record]:
+        stage = self.stage
+        flat = Flat.of(stage.trained(state.parameters))
+
+        def unfinished(carry: Carry) -> Bool[Array, ""]:
+            return (carry.step < until) & (carry.fault == 0)
+
+        vector = flat.ravel(stage.trained(state.parameters))
+        nothing = jnp.zeros(vector.shape[0], vector.dtype)
+        first = Carry(
+            state.step,
+            state.position,
+            state.fault,
+            vector,
+            state.optimizer,
+            state.clipped,
+            nothing,
+            jnp.zeros_like(vector),
+        )
+        # A single member goes without its axis: `vmap` would make its matrix products batches of one, with transposes
+        # around them that cost more than the products.
+        alone = vector.shape[0] == 1
+        step = step_function(stage, flat, constants, state.origin, (lambda one: one) if alone else jax.vmap)
+        if alone:
+            last = by_member(first, lambda leaf: leaf[0])
+            last = by_member(jax.lax.while_loop(unfinished, step, last), lambda leaf: leaf[None])
+        else:
+            last = jax.lax.while_loop(unfinished, step, first)
+        broken = check & ~jnp.all(jnp.isfinite(last.flat))
+        fault = last.fault | jnp.where(broken, PARAMETER_FAULT, 0)
+        reached = (last.step == until) & (fault == 0)
+        stopping = jax.lax.cond(
+            evaluate & reached,
+            lambda: evaluated(stage, flat, constants, last.flat, state.stopping),
+            lambda: state.stopping,
+        )
+        fault |= jnp.where(evaluate & reached & ~jnp.isfinite(stopping.held_out_loss), HELD_OUT_FAULT, 0)
+        logged = reached & (log | stopping.stopped)
+        measure = lambda: measured(stage, flat, constants, last, state.origin)
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(measure))
+        found = jax.lax.cond(logged, measure, lambda: blank)
+        new = state._replace(
+            step=last.step,
+            position=last.position,
+            fault=fault,
+            parameters=stage.with_trained(state.parameters, flat.tree(last.flat)),
+            optimizer=last.optimizer,
+            clipped=last.clipped,
+            stopping=stopping,
+        )
+        record = Record(
+            step=last.step,
+            position=last.position,
+            fault=fault,
+            stopped=stopping.stopped,
+            evaluated=evaluate & reached,
+            held_out_loss=stopping.held_out_loss,
+            loss=last.loss,
+            logged=logged,
+            measured=found,
+        )
+        return new, record

@@ -1,0 +1,60 @@
+"""The TensorBoard tags of a chunk's record."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from optim.train.measure import QUANTILES
+from optim.train.program import Record
+from optim.train.stage import Stage
+
+
+def scalars(stage: Stage, record: Record, ingredients: tuple[str, ...]) -> dict[str, float]:
+    """The points of a record, by tag; those of the best member where a stage trains several.
+
+    Args:
+        stage: the stage.
+        record: what a chunk has measured.
+        ingredients: names of the ingredients.
+    """
+    values: dict[str, float] = {}
+    if record.evaluated:
+        values["eval/loss"] = float(record.held_out_loss)
+    if record.logged:
+        values |= _logged(stage, record, ingredients)
+    return {f"{stage.name}/{tag}": value for tag, value in values.items()}
+
+
+def _logged(stage: Stage, record: Record, ingredients: tuple[str, ...]) -> dict[str, float]:
+    measured = record.measured
+    best = int(np.argmin(measured.loss))
+    values = {"train/loss": float(measured.loss[best]), "grad_norm": float(measured.gradient_norm[best])}
+    if measured.learning_rate is not None:
+        values["learning_rate"] = float(measured.learning_rate[best])
+    if "global" in measured.clipped:
+        values["clipped/global_norm"] = float(measured.clipped["global"][best])
+    if "limits" in measured.clipped:
+        shares = measured.clipped["limits"][best]
+        values |= {f"clipped/{name}": float(share) for name, share in zip(ingredients, shares, strict=True)}
+    if measured.recipes is not None and measured.scores is not None:
+        best = int(np.argmax(measured.scores))
+        values["score"] = float(measured.scores[best])
+        recipe = measured.recipes[best]
+        values |= {f"recipe/{name}": float(amount) for name, amount in zip(ingredients, recipe, strict=True)}
+    if measured.customers is not None:
+        quantiles = zip(QUANTILES, measured.customers.quantiles, strict=True)
+        values |= {f"customers/grad_norm_{round(100 * q)}": float(norm) for q, norm in quantiles}
+        if np.isfinite(measured.customers.clipped_share):
+            values["customers/clipped"] = float(measured.customers.clipped_share)
+    return values
+
+
+def worst_customers(stage: Stage, record: Record) -> str:
+    """A table (Markdown) of the customers with the largest gradients; empty where units are not customers."""
+    customers = record.measured.customers
+    names = stage.objective.names
+    if customers is None or names is None or not record.logged:
+        return ""
+    worst = zip(customers.worst, customers.worst_norms, strict=True)
+    rows = [f"| {names[int(i)]} | {norm:.6g} |" for i, norm in worst if norm >= 0]  # −1: a place of a short batch
+    return "\n".join(["| customer | gradient norm |", "|---|---|", *rows])

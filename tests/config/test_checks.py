@@ -1,0 +1,248 @@
+"""Parts of a config that do not fit together are refused, each with the remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.config.conftest import CAKE, Loaded, Refused
+
+TABLES = """\
+data: {recipes: r.csv, ratings: q.csv, like: {at_least: 6, scale: [1, 9]}}
+ingredients:
+  gin: {max: 1}
+  lime: {max: 1}
+  ice: {min: 0, max: 1, fixed: 0.2}
+total: 1
+model:
+  properties: {kind: scheffe, columns: [sour, bitter]}
+  utility: {kind: linear, features: [fractions]}
+stages:
+  measure: {kind: fit, length: 9, loss: {kind: property_error}, optimizer: {name: adam, learning_rate: 0.1}}
+  fit: {kind: fit, length: 9, optimizer: {name: lbfgs}}
+  bake: {kind: bake, length: 9, score: {kind: liking}, optimizer: {name: adam, learning_rate: 0.1}}
+"""
+PROPERTIES = "stages.bake.score={kind: deliciousness, cost: prices, targets: {sour: 1}}"
+CYCLE = "schedule: warmup_cosine_decay_schedule, init_value: 0, peak_value: 1"
+CONSTANT = "{schedule: constant_schedule, value: 1}"
+RATE = "stages.bake.optimizer.learning_rate"
+
+
+def test_the_examples_themselves_are_right(loaded: Loaded) -> None:
+    loaded()
+    loaded(text=TABLES)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        # Ingredients
+        (["ingredients.milk={min: 1}"],
+         "ingredients.milk.max: is missing: a free ingredient needs a greatest amount (or hold it with `fixed`)"),
+        (["ingredients.gin={min: 3, max: 2}"], "ingredients.gin.min: min 3 is above max 2: lower min or raise max"),
+        (["ingredients.ice.fixed=5"], "ingredients.ice.fixed: 5 is outside min 0 to max 1: move it inside, or "
+         "remove min and max"),
+        (["ingredients.ice={fixed: 1, min: 2}"], "ingredients.ice.fixed: 1 is outside min 2: move it inside, or "
+         "remove"),
+        (["total=2.5"], "total: 2.5 is out of reach: the amounts sum to from 0.2 (all at min) to 2.2 (all at max); "
+         "change the total or the bounds"),
+        (["total=0.1"], "total: 0.1 is out of reach"),
+        (["ingredients={ice: {fixed: 0.2}, rum: {fixed: 0.2}}"],
+         "total: 1 is out of reach: the amounts sum to 0.4, all being fixed; change the total or the bounds"),
+        (["ingredients={ice: {fixed: 0.2}}", "total=0.2"],
+         "stages.bake: has nothing to train, as every ingredient is fixed: give one of them min and max"),
+        # Optimizers
+        (["stages.bake.length=10%"], "stages.bake.length: 10% of what? Give steps (1000) or epochs (`20 epochs`)"),
+        (["stages.bake.optimizer.limits={limee: 1}"],
+         "stages.bake.optimizer.limits.limee: unknown ingredient `limee`; did you mean `lime`?"),
+        (["stages.bake.optimizer.limits={zzz: 1}"],
+         "stages.bake.optimizer.limits.zzz: unknown ingredient `zzz`: expected `gin`, `lime` or `ice`"),
+        (["stages.bake.optimizer.limits.ice=1"],
+         "stages.bake.optimizer.limits.ice: `ice` is fixed and has no gradient: remove its limit"),
+        (["stages.measure.optimizer.limits.gin=1"],
+         "stages.measure.optimizer.limits: name ingredients, and only a bake stage trains those: move them"),
+        (["stages.fit.batch=32"], "stages.fit.batch: the line search of lbfgs needs the exact gradient of one "
+         "fixed loss, "
+         "and minibatches change the loss at every step: use `batch: all` or another optimizer"),
+        (["stages.fit.optimizer.limits.gin=1"], "stages.fit.optimizer.limits: the line search of lbfgs needs the exact "
+         "gradient of one fixed loss, and `limits` changes the gradient: remove it or use another optimizer"),
+        (["stages.fit.optimizer.clip_global_norm=1"], "stages.fit.optimizer.clip_global_norm: the line search "
+         "of lbfgs"),
+        (["stages.fit.optimizer.clip_customer_norm=1"], "stages.fit.optimizer.clip_customer_norm: the line search of"),
+        (["stages.bake.optimizer={name: lbfgs}"], "stages.bake.optimizer.name: lbfgs knows no bounds, and a recipe has "
+         "them: use adam or sgd, which are projected after each update"),
+        ([f"{RATE}={{{CYCLE}, warmup_steps: 20%, decay_steps: 10%}}"],
+         f"{RATE}.warmup_steps: 20% is not before decay_steps 10%, which counts the warm-up too: shorten it"),
+        ([f"{RATE}={{schedule: sgdr_schedule, cosine_kwargs: "
+          "[{init_value: 0, peak_value: 1, warmup_steps: 9, decay_steps: 9}]}"],
+         f"{RATE}.cosine_kwargs.0.warmup_steps: 9 is not before decay_steps 9"),
+        ([f"{RATE}={{schedule: join_schedules, schedules: [{CONSTANT}, {CONSTANT}], boundaries: []}}"],
+         f"{RATE}.boundaries: 2 schedules have 1 boundaries between them, got 0: one fewer than schedules"),
+        ([f"{RATE}={{schedule: join_schedules, schedules: [{CONSTANT}, {CONSTANT}, {CONSTANT}], "
+          "boundaries: [2 epochs, 1 epoch]}"],
+         f"{RATE}.boundaries.1: 1 epoch does not come after 2 epochs: boundaries must ascend"),
+        ([f"{RATE}={{schedule: linear_onecycle_schedule, transition_steps: 9, peak_value: 1, pct_start: 0.9}}"],
+         f"{RATE}.pct_start: 0.9 is not before pct_final 0.85: lower it"),
+        # Model
+        (["model.utility.features=[amounts, fractions]"], "model.utility.features: `amounts` and `fractions` "
+         "exclude each "
+         "other: the one is the other times the total; keep one"),
+        (["model.utility.features=[sourr]"], "model.utility.features.0: unknown feature `sourr`; did you mean `sour`?"),
+        (["model.utility.features=[sour, sour]"], "model.utility.features.1: `sour` is given twice: remove one"),
+        (["model.utility.features=[properties, sour]"], "model.utility.features.1: `sour` is already among "
+         "`properties`"),
+        (["model.utility.features=[sour]", "model.properties="], "model.utility.features.0: unknown feature `sour`: "
+         "expected `amounts` or `fractions`; a property by its name needs a property model, `model.properties`"),
+        (["model.utility.features=[properties]", "model.properties="],
+         "model.utility.features.0: `properties` needs a property model: add `model.properties`"),
+        (["model.utility.intercept=true"], "model.utility.intercept: cannot be told from `fractions`: they sum "
+         "to 1, so a "
+         "constant is already in their weights; remove `intercept: true`"),
+        (["model.properties.columns=[sour, sour]"], "model.properties.columns.1: `sour` is given twice: remove one"),
+        (["model.properties.columns=[sour, lime]"],
+         "model.properties.columns.1: `lime` is also an ingredient: rename one of them"),
+        (["model.properties={kind: bakery}"],
+         "model.properties.kind: `bakery` needs the ingredient `butter`: add it to `ingredients`"),
+        (["model.properties={kind: bakery}", "ingredients.egg={max: 3}"],
+         "model.properties.kind: `bakery` needs the ingredient `eggs`: rename `egg`"),
+        (["model.utility.groups=age"],
+         "model.utility.groups: the column `age` needs a table of the customers: give `data.customers`"),
+        # Data
+        (["data.recipes="], "data.recipes: is missing: give the tables here or on the command line, `optim "
+         "train CONFIG "
+         "data.recipes=PATH data.ratings=PATH` (or use `data.simulate`)"),
+        (["data.ratings="], "data.ratings: is missing: give the tables here or on the command line, `optim "
+         "train CONFIG "
+         "data.recipes=PATH data.ratings=PATH` (or use `data.simulate`)"),
+        (["data.simulate={segments: {a: {ideal: {gin: 1, lime: 1}}}}"],
+         "data.simulate: stands beside `recipes` and `ratings`: keep either simulated customers or tables"),
+        (["data.like="], "data.like: is missing: say which rating is a like, as in `like: {column: liking, "
+         "at_least: 6}`"),
+        (["data.like.scale=[9, 1]"], "data.like.scale: expected the lowest rating and then the highest, got [9, 1]"),
+        (["data.like.at_least=10"], "data.like.at_least: 10 is outside the scale, 1 to 9: mend one of them"),
+        # Fit
+        (["data="], "stages.fit: has nothing to fit to: add `data` with `recipes` and `ratings`, or with `simulate`"),
+        (["model.properties="], "stages.measure.loss: property_error needs a property model with parameters: use "
+         "`model.properties` of kind scheffe, mlp or own"),
+        (["model.utility="], "stages.fit: fits responses, which needs a utility: add `model.utility`"),
+        (["stages.fit.train=[]"], "stages.fit.train: is empty: name the parts to train, or remove it for the default"),
+        (["stages.fit.train=[link]"], "stages.fit.train.0: `link` is a logit and has no parameters: remove it"),
+        (["stages.fit.train=[utility, utility]"], "stages.fit.train.1: `utility` is given twice: remove one"),
+        (["stages.measure.train=[utility]"],
+         "stages.measure.train.0: `utility` plays no part in property_error: train `properties`"),
+        (["stages.fit.train=[properties]", "model.properties="],
+         "stages.fit.train.0: `properties` cannot be trained as there is no property model: add `model.properties`"),
+        (["stages.fit.evaluate.patience=3"], "stages.fit.evaluate.patience: needs responses held out of the fit: add "
+         "`data: {evaluation: {share: 0.2}}`, or remove it"),
+        # Bake
+        (["model.utility="], "stages.bake.score: liking needs a utility: add `model.utility`"),
+        (["stages.fit.train=[properties]"],
+         "stages.bake.score: liking needs a utility that was fitted: put a fit stage that trains it before this one"),
+        (["stages.measure.length=1", PROPERTIES, "model.properties="],
+         "stages.bake.score: deliciousness is about properties: add `model.properties`, such as `kind: bakery`"),
+        (["stages.measure={kind: fit, length: 1, optimizer: {name: lbfgs}}", PROPERTIES],
+         "stages.bake.score: uses properties that nothing has fitted: put a fit stage with `loss: {kind: "
+         "property_error}`"),
+        (["stages.measure={kind: fit, length: 1, optimizer: {name: lbfgs}}", "model.utility.features=[sour]"],
+         "stages.bake.score: uses properties that nothing has fitted"),
+        ([PROPERTIES, "stages.bake.score.targets.bitterr=1"],
+         "stages.bake.score.targets.bitterr: unknown property `bitterr`; did you mean `bitter`?"),
+        ([PROPERTIES, "stages.bake.score.targets.sour=2*gim"],
+         "stages.bake.score.targets.sour: unknown name `gim`; did you mean `gin`? (in the formula `2*gim`)"),
+        ([PROPERTIES, "stages.bake.score.targets.sour=gin.x"],
+         "stages.bake.score.targets.sour: `gin.x` is not allowed in a formula: expected numbers"),
+        ([PROPERTIES, "stages.bake.score.targets.sour={column: age}"], "stages.bake.score.targets.sour.column: "
+         "the column "
+         "`age` needs a table of the customers: give `data.customers`"),
+        (["stages.bake.score={kind: own, path: 'a.b:c', columns: [age]}"],
+         "stages.bake.score.columns.0: the column `age` needs a table of the customers: give `data.customers`"),
+        ([PROPERTIES, "stages.bake.score.cost=property"],
+         "stages.bake.score.cost: there is no property `cost`: use `cost: prices`, or a model that has one"),
+        (["stages.bake.score={kind: liking, cost: property, cost_weight: 1}"],
+         "stages.bake.score.cost: there is no property `cost`"),
+        (["stages.bake.starts=[{gin: 1}]"],
+         "stages.bake.starts.0: lacks `lime`: give every ingredient that is not fixed"),
+        (["stages.bake.starts=[{gin: 1, lime: 1, ice: 1}]"], "stages.bake.starts.0.ice: `ice` is fixed at 0.2: "
+         "remove it here"),
+        (["stages.bake.starts=[{gin: 1, lime: 1, rum: 1}]"],
+         "stages.bake.starts.0.rum: unknown ingredient `rum`: expected `gin` or `lime`"),
+        (["stages.bake.starts=[{gin: 1, lime: 2}]"],
+         "stages.bake.starts.0.lime: 2 is outside its bounds, 0 to 1: move it inside"),
+        (["stages.bake.starts=previous"], "stages.bake.starts: `previous` needs a bake stage before this one"),
+        # Checkpoints
+        (["checkpoint.best=loss"], "checkpoint.best: expected STAGE/eval/loss or STAGE/train/loss, got `loss`"),
+        (["checkpoint.best=fitt/train/loss"], "checkpoint.best: unknown stage `fitt`; did you mean `fit`?"),
+        (["checkpoint.best=bake/eval/loss"],
+         "checkpoint.best: `bake` is a bake stage and has no held-out loss: use bake/train/loss"),
+        (["checkpoint.best=fit/eval/loss"],
+         "checkpoint.best: nothing is held out: add `data.evaluation`, or use fit/train/loss"),
+    ],
+)  # fmt: skip
+def test_tables_and_cocktails(overrides: list[str], expected: str, refused: Refused) -> None:
+    problems = refused(*overrides, text=TABLES)
+    assert any(expected in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["data.simulate.tastings=61"], "data.simulate.tastings: 61 different recipes cannot be tasted where "
+         "there are 60: "
+         "raise `recipes` or lower `tastings`"),
+        (["data.simulate.segments={}"], "data.simulate.segments: is empty: expected at least one entry"),
+        (["data.simulate.segments.classic.ideal.eggz=1"],
+         "data.simulate.segments.classic.ideal.eggz: unknown ingredient `eggz`; did you mean `eggs`?"),
+        (["data.simulate.segments.classic.ideal={butter: 1, eggs: 1}"], "data.simulate.segments.classic.ideal: lacks "
+         "`flour` and `sugar`: give the best amount of each ingredient"),
+        (["ingredients.eggs={fixed: 2}"],
+         "data.simulate.segments.classic.ideal.eggs: `eggs` is fixed, so no segment can wish for it: remove it here"),
+        (["ingredients.eggs={min: 2, max: 2}"],
+         "ingredients.eggs.max: min and max are both 2, which leaves no range to taste: use `fixed` instead"),
+        (["data.like={at_least: 6}"],
+         "data.like: is for tables of ratings, and simulated customers have none: remove it"),
+        (["model.utility.groups=age"],
+         "model.utility.groups: simulated customers have no column `age`, only `segment`: use that"),
+        (["stages.bake.score={kind: deliciousness, targets: {sweetness: {column: segment}}}"],
+         "stages.bake.score.targets.sweetness.column: `segment` holds names, and a target is a number"),
+        (["stages.bake.score={kind: deliciousness, targets: {sweetness: {column: age}}}"],
+         "stages.bake.score.targets.sweetness.column: simulated customers have no column `age`: give a number"),
+        (["stages.fit.loss={kind: property_error}"],
+         "stages.fit.loss: property_error needs measured properties, and simulated recipes have none"),
+        (["stages.fit.train=[properties]"],
+         "stages.fit.train.0: `properties` are the bakery's formulas and have no parameters: remove it"),
+    ],
+)  # fmt: skip
+def test_simulated_customers_and_cakes(overrides: list[str], expected: str, refused: Refused) -> None:
+    problems = refused(*overrides)
+    assert any(expected in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.utility.groups=segment"],
+        ["stages.fit.evaluate.patience=3", "checkpoint.best=fit/eval/loss"],
+        ["stages.bake.score={kind: deliciousness, targets: {fluffiness: 2 + 0.5*butter + eggs - 0.1*flour}}"],
+        ["ingredients.eggs.price=-3"],
+        ["stages.bake.score.cost=property", "stages.bake.score.cost_weight=1"],
+        ["total=7", "ingredients.salt={fixed: 0.1}"],
+        ["total=1.4"],
+        ["stages.more={kind: bake, length: 2 epochs, score: {kind: liking}, starts: previous, "
+         "optimizer: {name: adam, learning_rate: 0.1}}"],
+        [f"{RATE}={{{CYCLE}, warmup_steps: 0, decay_steps: 100%}}"],
+        [f"{RATE}={{{CYCLE}, warmup_steps: 1 epoch, decay_steps: 100%}}"],
+        ["model.properties={kind: own, path: 'm.py:P'}", "model.utility.features=[anything]"],
+    ],
+)  # fmt: skip
+def test_what_fits_together_is_accepted(overrides: list[str], loaded: Loaded) -> None:
+    loaded(*overrides)
+
+
+def test_a_check_is_silent_about_values_that_are_wrong_by_themselves(refused: Refused) -> None:
+    problems = refused(text=CAKE.replace("sugar: {min: 0.2, max: 4}", "sugar: {min: 0.2, max: x}") + "total: 99\n")
+    assert problems == ["study.yaml:10: ingredients.sugar.max: expected a number of at least 0, got 'x'"]
+
+
+def test_a_fit_after_the_last_bake_is_refused(refused: Refused) -> None:
+    said = refused("stages.late={kind: fit, length: 9, optimizer: {name: lbfgs}}")
+    reason = "comes after `bake`, which was baked for the model before: put it before that stage"
+    assert said == [f"command line: stages.late: {reason}"]

@@ -1,0 +1,267 @@
+"""Scores of a cake and the loss that bakes it, for one customer and for an audience."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array
+from pydantic import TypeAdapter
+
+from optim.config import schema
+from optim.config.errors import UserError
+from optim.data.panel import Panel
+from optim.losses.audience import Audience, everyone, merged
+from optim.losses.cake import CakeObjective
+from optim.losses.objective import Parameters, batch_loss, unit_gradients
+from optim.losses.scores import build_score
+from optim.models.cake import Cake
+from optim.models.functional import Functional
+
+from .conftest import INGREDIENTS, START, model_of, panel_of, space_of
+
+PROPERTIES = (8.862908, 5.2, 3.714068)
+SCORE_GRADIENT = (-0.1525816, -0.91666603, -0.66476905, 8.810353)
+BAKERY = {"properties": {"kind": "bakery"}}
+
+
+def objective_of(
+    score: dict[str, Any], audience: Audience | None = None, panel: Panel | None = None, **more: Any
+) -> tuple[CakeObjective, Parameters]:
+    prices, groups = more.pop("prices", (0.0,) * 4), more.pop("groups", 1)
+    model, parameters = model_of(panel, INGREDIENTS, groups, **(more or BAKERY))
+    block: Any = TypeAdapter(schema.Score).validate_python(score)
+    cake, _ = Functional.split(Cake(jnp.zeros(4)))
+    someone = everyone(None, np.zeros(0, int), ())
+    objective = CakeObjective(space_of(prices), model, cake, build_score(block), audience or someone)
+    return objective, parameters
+
+
+def value_and_gradient(
+    objective: CakeObjective, parameters: Parameters, amounts: Any = START
+) -> tuple[float, np.ndarray]:
+    """Score of a recipe, with its gradient."""
+    constants = objective.constants(parameters)
+    score, gradient = jax.jit(jax.value_and_grad(objective.mean_score))(jnp.asarray(amounts), constants)
+    return float(score), np.asarray(gradient)
+
+
+# Deliciousness
+
+
+def test_deliciousness_of_the_starting_recipe() -> None:
+    sweetness, fluffiness, cost = PROPERTIES
+    score, gradient = value_and_gradient(*objective_of({"kind": "deliciousness"}))
+    assert score == pytest.approx(-((sweetness - 10) ** 2) - (fluffiness - 5) ** 2 - 0.5 * cost, rel=1e-6)
+    np.testing.assert_allclose(gradient, SCORE_GRADIENT, rtol=2e-6)
+
+
+def test_the_loss_is_minus_the_score() -> None:
+    objective, parameters = objective_of({"kind": "deliciousness"})
+    constants = objective.constants(parameters)
+    batch = objective.batch(constants, jnp.zeros(1, jnp.int32), jnp.ones(1, bool))
+    loss = batch_loss(objective, {"cake": {"amounts": jnp.asarray(START)}}, batch, constants)
+    assert float(loss) == pytest.approx(-value_and_gradient(objective, parameters)[0], rel=1e-6)
+
+
+def test_a_target_by_formula() -> None:
+    """The printed figures of the loss (fluffiness − target)²; the score is its negative."""
+    formula = "2 + 0.5*butter + eggs - 0.1*flour"
+    objective, parameters = objective_of(
+        {"kind": "deliciousness", "targets": {"fluffiness": formula}, "cost_weight": 0}
+    )
+    score, gradient = value_and_gradient(objective, parameters)
+    assert score == pytest.approx(-((5.2 - 5.3) ** 2), rel=1e-4)
+    np.testing.assert_allclose(-gradient, [0.06000023, -0.13333383, -0.02000008, 0], rtol=2e-4, atol=1e-7)
+
+
+def test_a_formula_of_other_properties() -> None:
+    score, _ = value_and_gradient(
+        *objective_of({"kind": "deliciousness", "targets": {"sweetness": "log(exp(cost)) * 2"}, "cost_weight": 0})
+    )
+    assert score == pytest.approx(-((PROPERTIES[0] - 2 * PROPERTIES[2]) ** 2), rel=1e-5)
+
+
+def test_a_whole_number_and_a_constant_formula_are_numbers() -> None:
+    for target in (10, 10.0, "10", "5 + 5"):
+        objective, parameters = objective_of(
+            {"kind": "deliciousness", "targets": {"sweetness": target}, "cost_weight": 0}
+        )
+        assert value_and_gradient(objective, parameters)[0] == pytest.approx(-((PROPERTIES[0] - 10) ** 2), rel=1e-5)
+
+
+def test_numbers_of_a_score_are_arrays_that_can_be_varied_and_differentiated() -> None:
+    objective, parameters = objective_of({"kind": "deliciousness"})
+    constants = objective.constants(parameters)
+    weigh = lambda weights: objective.mean_score(jnp.asarray(START), constants._replace(weights=weights))
+    gradient = jax.grad(weigh)(constants.weights)
+    assert float(gradient["cost_weight"]) == pytest.approx(-PROPERTIES[2], rel=1e-6)
+    assert float(gradient["targets"]["sweetness"]) == pytest.approx(2 * (PROPERTIES[0] - 10), rel=1e-5)
+
+
+TARGETS = np.array([9.5, 10.0, 10.5, 9.8])
+PER_CUSTOMER = (
+    (-0.12741832, 0, 0.25483665, -5.096733),
+    (-0.22741833, 0, 0.45483667, -9.096733),
+    (-0.32741833, 0, 0.65483665, -13.096733),
+    (-0.18741837, 0, 0.37483674, -7.4967346),
+)
+BY_COLUMN = {"kind": "deliciousness", "targets": {"sweetness": {"column": "wish"}}, "cost_weight": 0}
+
+
+def test_a_target_by_column_gives_each_customer_their_own_gradient() -> None:
+    panel = replace(panel_of((1, 1, 1, 1), ingredients=4), columns={"wish": TARGETS})
+    objective, parameters = objective_of(BY_COLUMN, everyone(panel, np.zeros(4, int), ("wish",)))
+    assert objective.names == panel.customers
+    constants = objective.constants(parameters)
+    batch = objective.batch(constants, jnp.arange(4, dtype=jnp.int32), jnp.ones(4, bool))
+    trained = {"cake": {"amounts": jnp.asarray(START)}}
+    gradients, sums, counts = jax.jit(lambda t: unit_gradients(objective, t, batch, constants))(trained)
+    np.testing.assert_allclose(gradients["cake"]["amounts"], PER_CUSTOMER, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(sums, (PROPERTIES[0] - TARGETS) ** 2, rtol=1e-5)
+    np.testing.assert_array_equal(counts, np.ones(4))
+    assert value_and_gradient(objective, parameters)[1] == pytest.approx(-np.mean(PER_CUSTOMER, axis=0), rel=1e-5)
+
+
+def test_the_columns_a_score_reads_are_named_once() -> None:
+    block: Any = TypeAdapter(schema.Score).validate_python(
+        {"kind": "deliciousness", "targets": {"sweetness": {"column": "wish"}, "cost": {"column": "wish"}}}
+    )
+    assert build_score(block).columns == ("wish",)
+
+
+# Cost
+
+
+def test_cost_by_prices() -> None:
+    prices = (2.0, 0.3, 0.4, 0.6)
+    score = {"kind": "deliciousness", "targets": {"sweetness": 10.0}, "cost_weight": 0.25, "cost": "prices"}
+    found, _ = value_and_gradient(*objective_of(score, prices=prices))
+    assert found == pytest.approx(-((PROPERTIES[0] - 10) ** 2) - 0.25 * float(np.dot(prices, START)), rel=1e-5)
+
+
+def test_a_cost_without_weight_needs_no_cost_property() -> None:
+    panel = panel_of((1,) * 6, ingredients=4)
+    objective, parameters = objective_of(
+        {"kind": "deliciousness", "targets": {"crunch": 30.0}, "cost_weight": 0},
+        panel=panel,
+        properties={"kind": "scheffe", "columns": ["crunch"]},
+    )
+    expected = -((panel.properties["crunch"].mean() - 30.0) ** 2)
+    assert value_and_gradient(objective, parameters)[0] == pytest.approx(expected, rel=1e-4)
+
+
+# Liking
+
+
+def liking(cost: str = "prices", **score: Any) -> tuple[CakeObjective, Parameters]:
+    """Three customers in two groups whose utility is linear in amounts."""
+    panel = panel_of((1, 1, 1), ingredients=4)
+    audience = everyone(panel, np.array([0, 1, 1]), ())
+    objective, parameters = objective_of(
+        {"kind": "liking", "cost": cost, **score},
+        audience,
+        panel,
+        prices=(2.0, 0.3, 0.4, 0.6),
+        groups=2,
+        utility={"kind": "linear"},
+        **BAKERY,
+    )
+    weights = jnp.array([[0.5, -0.1, 0.2, 0.0], [-0.3, 0.1, 0.0, 0.4]])
+    parameters["model"]["utility"] = {"weights": weights, "bias": jnp.array([0.1, -0.2])}
+    return objective, parameters
+
+
+def likings(objective: CakeObjective, parameters: Parameters) -> tuple[float, float]:
+    module = objective.model(parameters["model"])
+    z = (START - np.asarray(module.center[...])) / np.asarray(module.scale[...])
+    weights, bias = (np.asarray(parameters["model"]["utility"][name], float) for name in ("weights", "bias"))
+    first, second = 1 / (1 + np.exp(-(weights @ z + bias)))
+    return float(first), float(second)
+
+
+def test_liking_is_the_mean_over_the_customers() -> None:
+    objective, parameters = liking()
+    first, second = likings(objective, parameters)
+    assert value_and_gradient(objective, parameters)[0] == pytest.approx((first + 2 * second) / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize(("cost", "amount"), [("prices", 2.0 + 0.9 + 0.8 + 0.9), ("property", PROPERTIES[2])])
+def test_liking_less_the_weighted_cost(cost: str, amount: float) -> None:
+    objective, parameters = liking(cost, cost_weight=0.1)
+    first, second = likings(objective, parameters)
+    expected = (first + 2 * second) / 3 - 0.1 * amount
+    assert value_and_gradient(objective, parameters)[0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["liking", "column"])
+def test_merging_customers_changes_neither_score_nor_gradient(kind: str) -> None:
+    if kind == "liking":
+        objective, parameters = liking(cost_weight=0.1)
+    else:
+        panel = replace(panel_of((1,) * 6, ingredients=4), columns={"wish": np.array([9.0, 9, 10, 9, 10, 11])})
+        objective, parameters = objective_of(BY_COLUMN, everyone(panel, np.zeros(6, int), ("wish",)))
+    together = replace(objective, audience=merged(objective.audience))
+    assert together.units < objective.units
+    apart, joined = (value_and_gradient(one, parameters) for one in (objective, together))
+    assert apart[0] == pytest.approx(joined[0], rel=1e-6)
+    np.testing.assert_allclose(apart[1], joined[1], rtol=1e-5, atol=1e-7)
+
+
+def test_a_masked_customer_counts_nothing() -> None:
+    objective, parameters = liking()
+    constants = objective.constants(parameters)
+    batch = objective.batch(constants, jnp.array([1, 0], jnp.int32), jnp.array([True, False]))
+    loss = batch_loss(objective, {"cake": {"amounts": jnp.asarray(START)}}, batch, constants)
+    assert float(loss) == pytest.approx(-likings(objective, parameters)[1], rel=1e-6)
+
+
+def test_the_frozen_model_is_an_array_among_the_constants() -> None:
+    """Baked for other parameters without another program."""
+    objective, parameters = liking()
+    constants = objective.constants(parameters)
+    for leaf in jax.tree.leaves(constants):
+        assert isinstance(leaf, Array)
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, constants.model)
+    score = jax.jit(objective.mean_score)
+    assert score(jnp.asarray(START), constants) != score(jnp.asarray(START), constants._replace(model=doubled))
+
+
+# A score of the user's own
+
+
+def own(tmp_path: Path, body: str) -> tuple[CakeObjective, Parameters]:
+    file = tmp_path / "scores.py"
+    file.write_text(f"import jax.numpy as jnp\n\n\ndef score(recipe, customer):\n    return {body}\n")
+    panel = replace(panel_of((1, 1), ingredients=4), columns={"wish": np.array([1.0, 3.0])})
+    block = {"kind": "own", "path": f"{file}:score", "columns": ["wish"]}
+    return objective_of(block, everyone(panel, np.zeros(2, int), ("wish",)), prices=(1.0, 0.0, 0.0, 2.0))
+
+
+def test_an_own_score_reads_amounts_properties_cost_and_columns(tmp_path: Path) -> None:
+    body = "customer.columns['wish'] * recipe.amounts['eggs'] + recipe.properties['fluffiness'] - recipe.cost"
+    score, gradient = value_and_gradient(*own(tmp_path, body))
+    assert score == pytest.approx(2 * 3.0 + 5.2 - (1.0 + 2 * 1.5), rel=1e-6)
+    np.testing.assert_allclose(gradient, [0.2 - 1, 2 + 5 / 3, 0, -2], rtol=1e-6, atol=1e-6)
+
+
+def test_an_own_score_may_be_a_plain_number(tmp_path: Path) -> None:
+    score, gradient = value_and_gradient(*own(tmp_path, "3.0"))
+    assert score == 3.0
+    np.testing.assert_array_equal(gradient, np.zeros(4))
+
+
+def test_an_own_score_that_is_no_scalar_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        value_and_gradient(*own(tmp_path, "jnp.ones(2)"))
+    assert str(caught.value) == "the score gives an array of shape (2,) for one customer: expected a scalar"
+
+
+def test_without_a_likelihood_model_an_own_score_sees_no_liking(tmp_path: Path) -> None:
+    score, _ = value_and_gradient(*own(tmp_path, "1.0 if recipe.liking is None else 0.0"))
+    assert score == 1.0

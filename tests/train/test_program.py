@@ -1,0 +1,184 @@
+"""A stage is one program, and what it computes does not depend on how it is cut."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optim.losses.cake import CakeObjective
+from optim.losses.objective import unit_gradients
+from optim.train.loop import Loop
+from optim.train.scalars import worst_customers
+from optim.train.stage import initial_state
+from optim.train.state import State
+from optim.train.study import build_study
+from tests.conftest import Studies
+from tests.train.helpers import assert_same_bits, in_memory
+
+
+def test_a_stage_is_compiled_once_whatever_its_cadences(small: Studies) -> None:
+    config = small("log.every=3", "checkpoint.every=5", "data.evaluation={share: 0.25}", "stages.fit.evaluate.every=4")
+    _, _, loop, _ = in_memory(config)
+    assert [program.traces for program in loop.programs.values()] == [1, 1]
+    assert [program._run._cache_size() for program in loop.programs.values()] == [1, 1]
+
+
+def test_any_chunk_length_gives_the_same_bits(small: Studies) -> None:
+    config = small("stages.fit.length=60", "stages.fit.optimizer.clip_global_norm=0.5", "log.every=60")
+    config = config.model_copy(update={"checkpoint": config.checkpoint.model_copy(update={"every": 60})})
+    study = build_study(config)
+
+    def trained(chunk: int, halts: tuple[int, ...] = ()) -> State:
+        loop = Loop(study.stages, chunk, halts=frozenset(halts))
+        return loop.run(loop.begin(study.stages[0], initial_state(study.parameters)))
+
+    whole = trained(60)
+    assert_same_bits(whole, trained(20))
+    assert_same_bits(whole, trained(60, halts=(7, 20)))  # 7 + 13 + 40
+    assert_same_bits(whole, trained(1))
+
+
+def test_logging_and_saving_cadences_do_not_change_the_result(small: Studies) -> None:
+    _, rare, _, _ = in_memory(small("log.every=40", "checkpoint.every=40"))
+    _, often, _, _ = in_memory(small("log.every=1", "checkpoint.every=3"))
+    assert_same_bits(rare, often)
+
+
+def test_the_first_the_last_and_every_nth_step_are_logged(small: Studies) -> None:
+    _, _, _, sinks = in_memory(small("log.every=15"))
+    steps = [int(record.step) for record in sinks.records if record.logged]
+    assert steps == [1, 15, 30, 40, 41, 55, 70]  # the second stage begins at step 40
+
+
+def test_customer_statistics_are_those_of_the_customers_own_gradients(small: Studies) -> None:
+    config = small("stages.fit.batch=all", "stages.fit.length=5", "log.every=5")
+    study, state, _, sinks = in_memory(config, chunk=5)
+    statistics = [record for record in sinks.records if record.logged][1].measured.customers
+    assert statistics is not None
+    stage = study.stages[0]
+    constants = stage.objective.constants(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), study.parameters))
+    everyone = stage.objective.batch(constants, jnp.arange(40, dtype=jnp.int32), jnp.ones(40, bool))
+    trained = jax.tree.map(lambda leaf: leaf[0], stage.trained(state.parameters))
+    gradients, _, _ = unit_gradients(stage.objective, trained, everyone, constants)
+    norms = np.sqrt(sum(np.square(leaf).reshape(40, -1).sum(1) for leaf in jax.tree.leaves(gradients)))
+    np.testing.assert_allclose(statistics.quantiles, np.quantile(norms, [0.5, 0.9, 1.0]), rtol=1e-5)
+    assert list(statistics.worst) == list(np.argsort(-norms)[:5])
+
+
+def test_clipping_customers_bounds_each_ones_influence(small: Studies) -> None:
+    _, free, _, _ = in_memory(small("stages.fit.length=1", "stages.fit.batch=all", "stages.fit.optimizer.name=sgd"))
+    _, clipped, _, sinks = in_memory(
+        small(
+            "stages.fit.length=1",
+            "stages.fit.batch=all",
+            "stages.fit.optimizer.name=sgd",
+            "stages.fit.optimizer.clip_customer_norm=0.1",
+            "stages.fit.loss={kind: likelihood, aggregate: mean_customers}",
+        )
+    )
+    moved = np.linalg.norm([np.linalg.norm(leaf) for leaf in jax.tree.leaves(clipped.parameters["model"])])
+    assert moved <= 0.05 * 0.1 * (1 + 1e-5)  # learning rate × the norm allowed
+    assert moved > 0
+    assert np.linalg.norm([np.linalg.norm(leaf) for leaf in jax.tree.leaves(free.parameters["model"])]) > moved
+    customers = sinks.records[0].measured.customers
+    assert customers is not None
+    assert 0 < customers.clipped_share <= 1
+
+
+def test_an_ingredients_limit_acts_and_is_counted(small: Studies) -> None:
+    limited = small("stages.bake.optimizer.limits={sugar: 0.0}", "stages.bake.starts=2")
+    study, state, _, sinks = in_memory(limited)
+    sugar = study.space.names.index("sugar")
+    starts = study.stages[1].starts
+    assert starts is not None
+    np.testing.assert_array_equal(state.parameters["cake"]["amounts"][:, sugar], starts[:, sugar])
+    shares = sinks.records[-1].measured.clipped["limits"]
+    assert shares[0, sugar] == 1.0
+    assert shares[0, study.space.names.index("butter")] == 0.0
+
+
+def test_early_stopping_goes_back_to_the_best_held_out_loss(small: Studies) -> None:
+    config = small(
+        "data.evaluation={share: 0.3}",
+        "stages.fit.length=400",
+        "stages.fit.optimizer.learning_rate=0.3",
+        "stages.fit.evaluate={every: 2, patience: 3}",
+    )
+    _, state, _, sinks = in_memory(config)
+    fit = [record for record in sinks.records if record.evaluated]
+    losses = [float(record.held_out_loss) for record in fit]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 3  # three evaluations without improvement, then the stage is over
+    assert int(fit[-1].step) < 400
+    assert fit[-1].logged  # the last step of a stage is always logged
+    at_best = small(*_overrides_for(2 * (best + 1)))
+    _, reference, _, _ = in_memory(at_best)
+    assert_same_bits(state.parameters["model"], reference.parameters["model"])
+
+
+def test_places_of_a_short_batch_are_not_among_the_worst_customers(small: Studies) -> None:
+    study, _, _, sinks = in_memory(small("stages.fit.batch=39", "stages.fit.length=2", "log.every=1"))
+    short = sinks.records[1]  # the second batch of the epoch holds the last customer alone
+    table = worst_customers(study.stages[0], short)
+    assert table.count("customer-") == 1
+    assert "-1" not in table.replace("---|---", "").replace("customer-", "")
+
+
+def test_a_bakes_clipping_is_counted_on_the_gradient_that_is_clipped(small: Studies) -> None:
+    clip = "stages.bake.optimizer={name: sgd, learning_rate: 0.01, clip_global_norm: 0.001}"
+    _, _, _, sinks = in_memory(small(clip, "log.every=1", "stages.bake.length=5", "stages.bake.starts=1"))
+    recipes = [record.measured.recipes[0] for record in sinks.records[-5:]]
+    study = build_study(small())
+    moves = [np.linalg.norm((b - a) / study.space.ranges) for a, b in itertools.pairwise(recipes)]
+    np.testing.assert_allclose(moves, 0.01 * 0.001, rtol=0.05)  # every step was clipped
+    assert sinks.records[-1].measured.clipped["global"][0] == 1.0
+    assert sinks.records[-1].measured.gradient_norm[0] > 0.001
+
+
+def test_a_limit_acts_before_the_total_shares_out_what_is_left(small: Studies) -> None:
+    limited = small("total=7.5", "stages.bake.optimizer.limits={sugar: 0.0}", "stages.bake.starts=2")
+    _, state, _, sinks = in_memory(limited)
+    np.testing.assert_allclose(np.asarray(state.parameters["cake"]["amounts"], float).sum(1), 7.5, rtol=1e-6)
+    assert sinks.records[-1].measured.clipped["limits"][0, 3] == 1.0
+
+
+def test_the_score_that_is_logged_is_that_of_the_recipe_that_is_logged(small: Studies) -> None:
+    study, state, _, sinks = in_memory(small())
+    stage = study.stages[1]
+    assert isinstance(stage.objective, CakeObjective)
+    constants = stage.constants(jax.tree.map(jnp.asarray, state.parameters)).objective
+    scores = [stage.objective.mean_score(recipe, constants) for recipe in state.parameters["cake"]["amounts"]]
+    np.testing.assert_allclose(sinks.records[-1].measured.scores, scores, rtol=1e-6)
+
+
+def _overrides_for(length: int) -> list[str]:
+    return [
+        "data.evaluation={share: 0.3}",
+        f"stages.fit.length={length}",
+        "stages.fit.optimizer.learning_rate=0.3",
+        "stages.fit.evaluate={every: 2}",
+    ]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50])
+def test_early_stopping_does_not_depend_on_the_chunk(small: Studies, chunk: int) -> None:
+    config = small(
+        "data.evaluation={share: 0.3}",
+        "stages.fit.length=100",
+        "stages.fit.optimizer.learning_rate=0.3",
+        "stages.fit.evaluate={every: 2, patience: 2}",
+        "stages.bake.length=5",
+    )
+    _, reference, _, _ = in_memory(config, chunk=100)
+    _, state, _, _ = in_memory(config, chunk=chunk)
+    assert_same_bits(reference, state)
+
+
+def test_double_precision_reaches_the_whole_state(small: Studies, float64: None) -> None:
+    _, state, _, _ = in_memory(small("precision=float64", "stages.fit.length=3", "stages.bake.length=3"))
+    floats = [leaf for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating)]
+    assert {leaf.dtype for leaf in floats} == {np.dtype(np.float64)}
