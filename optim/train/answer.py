@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optim.losses.cake import CakeConstants, CakeObjective
-from optim.losses.likelihood import PanelConstants, PanelObjective
+from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
 from optim.models.coefficients import named_coefficients
 from optim.models.likelihood import LikelihoodModel
 from optim.models.utilities import LinearUtility, QuadraticUtility
 from optim.optimize.certificate import certify
-from optim.train.measure import ROWS
+from optim.train.measure import losses_by_unit
 from optim.train.stage import Stage
 from optim.train.state import State
 from optim.train.study import Study
@@ -132,19 +132,8 @@ def _likelihood(study: Study, stage: Stage, member: Parameters) -> dict[str, Any
 
 def _log_likelihood(objective: PanelObjective, member: Parameters) -> tuple[float, int, int]:
     """Sum over the responses, how many they are, and of how many customers."""
-
     constants = objective.constants(member)
-
-    @jax.jit
-    def by_customer(constants: PanelConstants) -> tuple[Array, Array]:
-        def one(index: Array) -> tuple[Array, Array]:
-            batch = objective.batch(constants, index[None], jnp.ones(1, bool))
-            return objective.unit_loss({"model": {}}, jax.tree.map(lambda leaf: leaf[0], batch), constants)
-
-        block = max(1, ROWS // objective.width)
-        return jax.lax.map(one, jnp.arange(objective.units, dtype=jnp.int32), batch_size=block)
-
-    sums, counts = by_customer(constants)
+    sums, counts = jax.jit(lambda constants: losses_by_unit(objective, {"model": {}}, constants))(constants)
     counts = np.asarray(counts)
     return -float(np.asarray(sums, float).sum()), int(counts.sum()), int((counts > 0).sum())
 

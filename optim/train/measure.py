@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from optim.losses.objective import Objective, batch_loss, total_loss, unit_gradients
+from optim.losses.objective import Objective, Parameters, batch_loss, total_loss, unit_gradients
 from optim.optimize.chains import learning_rate
 from optim.train.flat import Flat
 from optim.train.stage import Stage, StageConstants
@@ -66,13 +66,7 @@ def evaluated(
     evaluation = stage.evaluation
     if evaluation is None:
         return before
-    trained = flat.unravel(vectors[0])
-
-    def one(index: Int[Array, ""]) -> tuple[Array, Array]:
-        unit = _unit(evaluation, constants.evaluation, index, jnp.bool_(True))
-        return evaluation.unit_loss(trained, unit, constants.evaluation)
-
-    sums, counts = jax.lax.map(one, jnp.arange(evaluation.units, dtype=jnp.int32), batch_size=block(evaluation))
+    sums, counts = losses_by_unit(evaluation, flat.unravel(vectors[0]), constants.evaluation)
     loss = total_loss(sums, counts, evaluation.aggregate)
     improved = loss < before.best - stage.min_improvement
     stale = jnp.where(improved, 0, before.stale + 1)
@@ -127,7 +121,7 @@ def _customer_statistics(
         gradients, _, _ = unit_gradients(objective, trained, batch_of_one, constants.objective)
         return jnp.linalg.norm(flat.ravel(gradients)[0])
 
-    norms = jax.lax.map(norm, (index, mask), batch_size=block(objective))
+    norms = jax.lax.map(norm, (index, mask), batch_size=_block(objective))
     worst_norms, places = jax.lax.top_k(jnp.where(mask, norms, -1.0), min(WORST, len(norms)))
     limit = constants.clip_customer_norm
     share = jnp.nan if limit is None else jnp.sum(mask & (norms > limit)) / jnp.sum(mask)
@@ -139,7 +133,18 @@ def _customer_statistics(
     )
 
 
-def block(objective: Objective) -> int:
+def losses_by_unit(
+    objective: Objective, trained: Parameters, constants: PyTree
+) -> tuple[Float[Array, " units"], Float[Array, " units"]]:
+    """Sum of the losses and count of every unit, gone through in blocks."""
+
+    def one(index: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        return objective.unit_loss(trained, _unit(objective, constants, index, jnp.bool_(True)), constants)
+
+    return jax.lax.map(one, jnp.arange(objective.units, dtype=jnp.int32), batch_size=_block(objective))
+
+
+def _block(objective: Objective) -> int:
     """Units at once."""
     return max(1, ROWS // objective.width)
 
