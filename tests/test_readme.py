@@ -34,5 +34,15 @@ def test_its_own_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name
     assert any(path.endswith(f"mine.py:{name}") for path in study.digests)
 
 
+def test_its_questions_to_a_recipe_have_the_answers_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    source = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "# ask.py" in code)
+    exec(compile(source, "ask.py", "exec"), {})
+    output = capsys.readouterr().out
+    shown = re.findall(r"^ +butter .*\n(?:.+\n){3}", README, re.MULTILINE)
+    assert len(shown) == 1
+    assert shown[0] in output
+    assert "saddle" in output
+
+
 def test_nothing_is_left_to_fill_in() -> None:
     assert "@@" not in README

@@ -32,6 +32,10 @@ def _run(options: argparse.Namespace) -> int:
         from optim.cli import config
 
         return config.run(options)
+    if options.command == "check-gradients":
+        from optim.cli import gradients
+
+        return gradients.run(options)
     from optim.train.signals import watch_signals
 
     with watch_signals() as signal:  # first of all: the imports below take a while
@@ -58,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="go on with a run exactly where it was")
     resume.add_argument("directory", type=Path, metavar="RUN", help="the run directory, such as runs/cake")
     resume.add_argument("overrides", nargs="*", metavar="key.path=value", help="a change that a running study allows")
+
+    check = commands.add_parser("check-gradients", help="check the derivatives of every loss and score of a study")
+    check.add_argument("config", type=Path, metavar="CONFIG", help="the study (YAML)")
+    check.add_argument("overrides", nargs="*", metavar="key.path=value", help=overrides)
 
     config = commands.add_parser("config", help="check a config, show it resolved, or print the schema")
     actions = config.add_subparsers(dest="action", required=True, metavar="ACTION")

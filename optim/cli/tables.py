@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -43,12 +44,24 @@ def _cake(result: Mapping[str, Any]) -> Table:
     for name, amount in result["recipe"].items():
         note = f"at its {active[name]}imum" if name in active else ""
         table.add_row(name, f"{amount:.4g}", result["units"].get(name, ""), note)
+    for name, value in result.get("settings", {}).items():
+        parts = [name] if isinstance(value, float) else [f"{name}_real", f"{name}_imag"]
+        note = ", ".join(f"{part} at its {active[part]}imum" for part in parts if part in active)
+        table.add_row(name, _setting(value), result["units"].get(name, ""), note.removeprefix(f"{name} "))
     table.add_section()
     for name, value in result.get("properties", {}).items():
         table.add_row(name, f"{value:.4g}", "", "")
     for name, value, note in _verdict(result):
         table.add_row(name, value, "", note)
     return table
+
+
+def _setting(value: float | Mapping[str, float]) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    visible = 1e-4 * math.hypot(*value.values())  # what four digits of the whole number show
+    real, imag = (value[part] if abs(value[part]) > visible else 0.0 for part in ("real", "imag"))
+    return f"{real:.4g} {'-' if imag < 0 else '+'} {abs(imag):.4g}i"
 
 
 def _verdict(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -58,6 +71,8 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if "cost" in result:
         yield "price", f"{result['cost']:.4g}", "sum of price × amount"
     yield "score", f"{result['score']:.5g}", f"{certificate['agreeing']} of {certificate['starts']} starts agree"
+    for text in certificate.get("modifications", ()):
+        yield "", "", f"trained with the {text}"
 
 
 def _fit(likelihood: Mapping[str, Any]) -> str:

@@ -156,10 +156,16 @@ def _member(shape: Shape, value: Any) -> Shape | list[type[Block]] | None:
     members = shape.members
     if kind is dict:
         blocks = [member.block for member in members if member.block]
-        if len(blocks) > 1:
+        if len(blocks) > 1 and tag_of(blocks[0]):
             return blocks
+        members = tuple(sorted(members, key=lambda member: -_common_keys(member, value)))
     alike = [m for m in members if (m.block and kind is dict) or get_origin(m.base) is kind]
     return alike[0] if alike else None
+
+
+def _common_keys(shape: Shape, value: dict[Any, Any]) -> int:
+    """How many keys of a mapping are a block's, or nearly."""
+    return sum(nearest(key, shape.block.model_fields) is not None for key in value) if shape.block else 0
 
 
 def _validated(shape: Shape, value: Any) -> Any:

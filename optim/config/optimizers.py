@@ -25,8 +25,8 @@ class OptimizerBase(Block):
     clip_customer_norm: PositiveFloat | None = None
     """Scale each customer's own gradient down to this norm before averaging."""
     limits: dict[str, NonNegativeFloat] = Field({})
-    """Greatest absolute gradient of an ingredient, by name, in units of score per unit of the ingredient; before the
-    bounds and the total are seen to. Bake stages only."""
+    """Greatest absolute gradient of an ingredient or setting, by name, in units of score per unit of it; before the
+    bounds and the total are seen to. It acts in training alone. Bake stages only."""
 
     def parameters(self) -> dict[str, Any]:
         """Keyword arguments of the optax function; a schedule is still a block."""

@@ -21,7 +21,7 @@ class Override:
     value: Any
 
 
-NAMED = (("ingredients",), ("stages",), ("data", "simulate", "segments"))
+NAMED = (("ingredients",), ("settings",), ("stages",), ("data", "simulate", "segments"))
 """Mappings whose keys the user chooses."""
 
 

@@ -41,6 +41,26 @@ class Ingredient(Block):
     """Hold the amount at this value: the ingredient is in the recipe but is not trained."""
 
 
+Pair = Annotated[tuple[float, float], Field(strict=False)]
+"""A complex number: its real and its imaginary part."""
+Value = Annotated[float | Pair, Expected("a number (of a complex setting [real, imaginary])")]
+
+
+class Setting(Block):
+    """A setting of a process, such as a temperature: trained beside the amounts, in no total, without a price."""
+
+    min: float
+    """Least value allowed, in `unit`; of a complex setting, of its real and of its imaginary part."""
+    max: float
+    """Greatest value allowed, in `unit`; of a complex setting, of its real and of its imaginary part."""
+    unit: str = ""
+    """Unit of the values, such as °C; for display."""
+    complex: bool = False
+    """A complex number, such as a vibration with amplitude and phase. Its values are written as [real, imaginary]."""
+    fixed: Value | None = None
+    """Hold the setting at this value: the process has it, but it is not trained."""
+
+
 class Like(Block):
     """How a rating becomes a like."""
 
@@ -111,6 +131,16 @@ class Bakery(Block):
     """Property model."""
 
 
+class Sourdough(Block):
+    """A dough that yeast at a temperature matures and a mixer vibrates: activity, maturity and smoothness, by formula.
+
+    It needs the ingredients `flour`, `sugar` and `yeast` and the settings `temperature` and `vibration` (complex).
+    """
+
+    kind: Literal["sourdough"]
+    """Property model."""
+
+
 class Scheffe(Block):
     """A Scheffé mixture polynomial in the ingredients' fractions, fitted to measured properties."""
 
@@ -142,9 +172,11 @@ class OwnProperties(Block):
     """`package.module:Class` or `file.py:Class`, a Flax NNX module (see `optim.models.properties`)."""
     arguments: dict[str, bool | int | float | str] = Field({})
     """Keyword arguments for the class."""
+    settings: list[str] = Field([])
+    """Settings that the model reads: where there are some, it is called as `model(amounts, settings)`."""
 
 
-Properties = Annotated[Bakery | Scheffe | PropertyNetwork | OwnProperties, Field(discriminator="kind")]
+Properties = Annotated[Bakery | Sourdough | Scheffe | PropertyNetwork | OwnProperties, Field(discriminator="kind")]
 
 
 class UtilityBase(Block):
@@ -255,7 +287,16 @@ class Column(Block):
     """Column of the customers' table that holds each customer's target."""
 
 
-Target = float | str | Column
+class HeldTarget(Block):
+    """A target by formula that may be held fixed while the recipe moves."""
+
+    formula: str
+    """Formula of ingredients, properties and settings."""
+    hold: bool = False
+    """Train as if the target were a number: it follows the recipe, but the gradient does not see it move."""
+
+
+Target = float | str | Column | HeldTarget
 
 
 class LikingScore(Block):
@@ -275,7 +316,7 @@ class DeliciousnessScore(Block):
     kind: Literal["deliciousness"]
     """Score."""
     targets: dict[str, Target] = Field({"sweetness": 10.0, "fluffiness": 5.0}, min_length=1)
-    """Target of each property: a number, a formula of ingredients and properties, or a customers' column."""
+    """Target of each property: a number, a formula of ingredients, properties and settings, or a customers' column."""
     cost_weight: float = Field(0.5, ge=0.0)
     """What one unit of cost takes off the score."""
     cost: Literal["prices", "property"] = "property"
@@ -291,6 +332,11 @@ class OwnScore(Block):
     """`package.module:function` or `file.py:function`."""
     columns: list[str] = Field([])
     """Columns of the customers' table that the score reads from `customer`."""
+
+
+def held_targets(score: DeliciousnessScore) -> tuple[str, ...]:
+    """The properties whose target is held."""
+    return tuple(name for name, target in score.targets.items() if isinstance(target, HeldTarget) and target.hold)
 
 
 Score = Annotated[LikingScore | DeliciousnessScore | OwnScore, Field(discriminator="kind")]
@@ -341,7 +387,7 @@ class Bake(StageBase):
     """Kind of stage."""
     score: Score
     """What the stage maximises."""
-    starts: PositiveInt | list[dict[str, float]] | Literal["previous"] = 8
+    starts: PositiveInt | list[dict[str, Value]] | Literal["previous"] = 8
     """How many initial recipes (the centre of the bounds, then random ones), the recipes themselves, or `previous`:
     go on from the recipes of the bake before."""
 
@@ -380,6 +426,8 @@ class Config(Block):
     """The panel."""
     ingredients: dict[Name, Ingredient] = Field(min_length=1)
     """The ingredients, in the order of the recipe vector."""
+    settings: dict[Name, Setting] = Field({})
+    """The settings of the processes, which bake stages train beside the amounts."""
     total: PositiveFloat | None = None
     """Exact sum of all the amounts, fixed ones included. Absent: free."""
     model: Model = Model()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -89,13 +89,14 @@ class CakeObjective:
     def unit_loss(
         self, trained: Parameters, unit: AudienceRows, constants: CakeConstants
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        score = self.score_of(self.cake(trained["cake"])(), unit, constants)
+        score = self._score(trained["cake"], unit, constants)
         return -score * unit.weight, unit.weight
 
-    def score_of(self, amounts: Float[Array, " n"], unit: AudienceRows, constants: CakeConstants) -> Float[Array, ""]:
-        """Score of a recipe for one customer: pure, in the space of amounts."""
+    def _score(self, cake: Parameters, unit: AudienceRows, constants: CakeConstants) -> Float[Array, ""]:
+        """Score of a cake for one customer."""
+        amounts, settings = self.cake(cake)()
         model = self.model(constants.model)
-        properties = model.properties_of(amounts)
+        properties = model.properties_of(amounts, settings)
         names = () if model.properties is None else model.properties.names
         liking = None if model.utility is None else model.expected_response(model.features(amounts), unit.group)
         recipe = Recipe(
@@ -103,12 +104,23 @@ class CakeObjective:
             properties=dict(zip(names, properties, strict=True)),
             cost=jnp.sum(constants.prices * amounts),
             liking=liking,
+            settings=settings,
         )
-        score = jnp.asarray(self.score.function(recipe, Customer(unit.columns), constants.weights))
+        score = jnp.asarray(self.score.trained(recipe, Customer(unit.columns), constants.weights))
         if score.shape != ():
             raise UserError(f"the score gives an array of shape {score.shape} for one customer: expected a scalar")
         return score
 
-    def mean_score(self, amounts: Float[Array, " n"], constants: CakeConstants) -> Float[Array, ""]:
-        """Score of a recipe for the whole audience. High is good."""
-        return -batch_loss(self, {"cake": {"amounts": amounts}}, constants.audience, constants)
+    def mean_score(self, cake: Parameters, constants: CakeConstants) -> Float[Array, ""]:
+        """Score of a cake for the whole audience: pure, free of gradient limits and held targets. High is good.
+
+        Args:
+            cake: its parameters: `amounts` of shape (n,) and, where there are some, `settings`.
+            constants: the stage's.
+        """
+        return -batch_loss(self.plain, {"cake": cake}, constants.audience, constants)
+
+    @property
+    def plain(self) -> CakeObjective:
+        """The same loss without the modifications that are made to its gradient in training."""
+        return replace(self, score=replace(self.score, trained=self.score.function))

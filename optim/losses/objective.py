@@ -95,12 +95,3 @@ def unit_gradients(
 
     gradients, (sums, counts) = jax.vmap(jax.grad(own, has_aux=True), in_axes=(None, 0))(trained, batch)
     return gradients, sums, counts
-
-
-def denominator(counts: Float[Array, " b"], aggregate: Aggregate) -> Float[Array, ""] | float:
-    """What the sum of the units' terms is divided by."""
-    if aggregate == "sum":
-        return 1.0
-    if aggregate == "mean_responses":
-        return jnp.maximum(jnp.sum(counts), 1.0)
-    return jnp.maximum(jnp.sum(counts > 0).astype(counts.dtype), 1.0)

@@ -1,20 +1,22 @@
 """Scores: how good a cake is for one customer. High is good.
 
-A score is a pure function of a recipe and a customer, in the space of amounts and free of gradient limits, so that
-it can be certified and analysed as it stands.
+A score is a pure function of a recipe and a customer, in the space of amounts, free of gradient limits and held
+targets, so that it can be certified and analysed as it stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
+from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
 from optim.config import schema
 from optim.config.formulas import Formula, parse
+from optim.models.cake import Settings
 from optim.models.imports import load_object
 
 Scalar = Float[Array, ""]
@@ -32,12 +34,14 @@ class Recipe:
         properties: by property.
         cost: Σ price × amount.
         liking: P(like) of the customer in question; None without a likelihood model.
+        settings: by name, real or complex.
     """
 
     amounts: Mapping[str, Scalar]
     properties: Mapping[str, Scalar]
     cost: Scalar
     liking: Scalar | None
+    settings: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,17 @@ Score = Callable[[Recipe, Customer, Weights], Scalar]
 
 @dataclass(frozen=True)
 class BuiltScore:
-    """A score with the numbers it starts from and the customer columns it reads."""
+    """A score with the numbers it starts from and the customer columns it reads.
+
+    Attributes:
+        function: the score.
+        trained: the same value, with the gradient that a stage trains by: targets that are held do not move.
+        weights: the numbers.
+        columns: the columns.
+    """
 
     function: Score
+    trained: Score
     weights: Weights
     columns: tuple[str, ...]
 
@@ -69,11 +81,13 @@ def build_score(block: schema.Score) -> BuiltScore:
         UserError: a score of the user's own cannot be imported.
     """
     if isinstance(block, schema.LikingScore):
-        return BuiltScore(_Liking(block.cost), {"cost_weight": block.cost_weight}, ())
+        liking = _Liking(block.cost)
+        return BuiltScore(liking, liking, {"cost_weight": block.cost_weight}, ())
     if isinstance(block, schema.DeliciousnessScore):
         return _build_deliciousness(block)
     own = load_object(block.path)
-    return BuiltScore(lambda recipe, customer, weights: own(recipe, customer), {}, tuple(block.columns))
+    score: Score = lambda recipe, customer, weights: own(recipe, customer)
+    return BuiltScore(score, score, {}, tuple(block.columns))
 
 
 def _cost(recipe: Recipe, kind: str) -> Scalar:
@@ -99,12 +113,15 @@ class _Deliciousness:
     formulas: Mapping[str, Formula]
     columns: Mapping[str, str]
     cost: str
+    held: Collection[str] = ()
+    """Properties whose target's gradient is stopped: it follows the recipe, but does not pull on it."""
 
     def __call__(self, recipe: Recipe, customer: Customer, weights: Weights) -> Scalar:
-        values: dict[str, Scalar] = {**recipe.amounts, **recipe.properties}
+        values: dict[str, Scalar] = {**recipe.amounts, **recipe.properties, **recipe.settings}
+        computed = {name: jnp.asarray(formula.evaluate(values, FUNCTIONS)) for name, formula in self.formulas.items()}
         targets = {
             **weights["targets"],
-            **{name: formula.evaluate(values, FUNCTIONS) for name, formula in self.formulas.items()},
+            **{name: stop_gradient(target) if name in self.held else target for name, target in computed.items()},
             **{name: customer.columns[column] for name, column in self.columns.items()},
         }
         misses = sum((recipe.properties[name] - target) ** 2 for name, target in targets.items())
@@ -114,11 +131,10 @@ class _Deliciousness:
 def _build_deliciousness(block: schema.DeliciousnessScore) -> BuiltScore:
     targets = block.targets
     columns = {name: target.column for name, target in targets.items() if isinstance(target, schema.Column)}
-    score = _Deliciousness(
-        formulas={name: parse(target) for name, target in targets.items() if isinstance(target, str)},
-        columns=columns,
-        cost=block.cost,
-    )
+    texts = {name: target for name, target in targets.items() if isinstance(target, str)}
+    texts |= {name: target.formula for name, target in targets.items() if isinstance(target, schema.HeldTarget)}
+    score = _Deliciousness({name: parse(text) for name, text in texts.items()}, columns, block.cost)
     numbers = {name: target for name, target in targets.items() if isinstance(target, float)}
     weights = {"targets": numbers, "cost_weight": block.cost_weight}
-    return BuiltScore(score, weights, tuple(dict.fromkeys(columns.values())))
+    trained = replace(score, held=schema.held_targets(block))
+    return BuiltScore(score, trained, weights, tuple(dict.fromkeys(columns.values())))

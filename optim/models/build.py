@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from optim.config import schema
 from optim.config.errors import UserError
 from optim.models import properties, utilities
+from optim.models.cake import NO_SETTINGS, Settings
 from optim.models.features import FeatureMap
 from optim.models.functional import Functional
 from optim.models.imports import construct, own_code
 from optim.models.likelihood import LikelihoodModel
 from optim.models.links import Logit
+from optim.models.processes.sourdough import Sourdough
 
 Rngs = Callable[[], nnx.Rngs]
 
@@ -50,6 +53,7 @@ def build_model(
     tasted: Tasted | None,
     rngs: Rngs,
     fixed: Collection[str] = (),
+    settings: Settings = NO_SETTINGS,
 ) -> LikelihoodModel:
     """The modules of a `model` block, untrained.
 
@@ -59,25 +63,29 @@ def build_model(
         tasted: the tasted recipes; None for a study without a panel, which has no utility.
         rngs: makes the streams for initial parameters, where a module draws some.
         fixed: ingredients that are not trained: nothing needs to be known of a change in them.
+        settings: any values of the settings that there are, to try a model of the user's own with.
 
     Raises:
         UserError: a feature is the same in every recipe, or a module of the user's own does not fit.
     """
     property_model = None
     if block.properties is not None:
-        property_model = _build_properties(block.properties, ingredients, tasted, rngs)
+        property_model = _build_properties(block.properties, ingredients, tasted, rngs, settings)
     names = () if property_model is None else tuple(property_model.names)
+    reads_settings = isinstance(block.properties, schema.Sourdough) or bool(getattr(block.properties, "settings", ()))
     chosen = () if block.utility is None else tuple(block.utility.features)
     feature_map = FeatureMap(ingredients, names, chosen)
     if block.utility is None or tasted is None:
-        return LikelihoodModel(property_model, None, Logit(), feature_map, np.zeros(0), np.ones(0))
+        nothing = np.zeros(0)
+        return LikelihoodModel(property_model, None, Logit(), feature_map, nothing, nothing, reads_settings)
     unknown = [name for name in feature_map.names if name not in (*ingredients, *names)]
     if unknown:
         raise UserError(f"model.utility.features: the property model gives {', '.join(names)}, not {unknown[0]!r}")
     intercept = has_intercept(block.utility)
-    center, scale = _scaling(feature_map, property_model, tasted, fixed, centered=intercept)
+    tasted_model = None if reads_settings else cast(properties.PropertyModel, property_model)
+    center, scale = _scaling(feature_map, tasted_model, tasted, fixed, centered=intercept)
     utility = _build_utility(block.utility, feature_map, tasted.groups, intercept, rngs)
-    return LikelihoodModel(property_model, utility, Logit(), feature_map, center, scale)
+    return LikelihoodModel(property_model, utility, Logit(), feature_map, center, scale, reads_settings)
 
 
 def has_intercept(block: schema.Utility) -> bool:
@@ -88,12 +96,14 @@ def has_intercept(block: schema.Utility) -> bool:
 
 
 def _build_properties(
-    block: schema.Properties, ingredients: tuple[str, ...], tasted: Tasted | None, rngs: Rngs
-) -> properties.PropertyModel:
+    block: schema.Properties, ingredients: tuple[str, ...], tasted: Tasted | None, rngs: Rngs, settings: Settings
+) -> properties.PropertyModel | properties.SettingsReader:
     if isinstance(block, schema.Bakery):
         return properties.Bakery(ingredients)
+    if isinstance(block, schema.Sourdough):
+        return Sourdough(ingredients)
     if isinstance(block, schema.OwnProperties):
-        return _own_properties(block, ingredients, rngs)
+        return _own_properties(block, ingredients, rngs, settings)
     assert tasted is not None  # the config's checks hold it: fitted properties need tables
     measured = np.stack([tasted.properties[name] for name in block.columns])
     center, scale = measured.mean(axis=1), _positive(measured.std(axis=1))
@@ -116,7 +126,9 @@ def _build_utility(
     return _own_utility(block, feature_map.names, groups, rngs)
 
 
-def _own_properties(block: schema.OwnProperties, ingredients: tuple[str, ...], rngs: Rngs) -> properties.PropertyModel:
+def _own_properties(
+    block: schema.OwnProperties, ingredients: tuple[str, ...], rngs: Rngs, settings: Settings
+) -> properties.PropertyModel | properties.SettingsReader:
     place = "model.properties.path"
     model = construct(block.path, place, ingredients=ingredients, rngs=rngs(), **block.arguments)
     if not isinstance(model, properties.PropertyModel) or not isinstance(model, nnx.Module):
@@ -126,7 +138,8 @@ def _own_properties(block: schema.OwnProperties, ingredients: tuple[str, ...], r
     taken = [name for name in model.names if name in ingredients]
     if taken:
         raise UserError(f"{place}: {block.path} names a property {taken[0]!r}, which is also an ingredient: rename one")
-    shape = _shape_of(model, place, block.path, jnp.zeros(len(ingredients)))
+    inputs = [jnp.zeros(len(ingredients)), *([settings] if block.settings else [])]
+    shape = _shape_of(model, place, block.path, *inputs)
     if shape != (len(model.names),):
         raise UserError(
             f"{place}: {block.path} gives {_shown(shape)} for one recipe: expected one of shape "
@@ -146,7 +159,7 @@ def _own_utility(block: schema.OwnUtility, features: tuple[str, ...], groups: in
     return utility
 
 
-def _shape_of(module: nnx.Module, place: str, path: str, *inputs: Array) -> tuple[int, ...] | None:
+def _shape_of(module: nnx.Module, place: str, path: str, *inputs: PyTree) -> tuple[int, ...] | None:
     """Shape of what a module of the user's own gives; None if it is no array. Nothing is computed."""
     function, parameters = Functional.split(module)
     with own_code(place, path, "calling it"):

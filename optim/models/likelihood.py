@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from optim.models.cake import NO_SETTINGS, Settings
 from optim.models.features import FeatureMap
 from optim.models.links import Logit
-from optim.models.properties import PropertyModel
+from optim.models.properties import PropertyModel, SettingsReader
 from optim.models.utilities import Utility
 from optim.models.variables import Statistic
 
@@ -19,6 +23,7 @@ class LikelihoodModel(nnx.Module):
 
     Args:
         properties: property model, or None.
+        reads_settings: the property model is a `SettingsReader`.
         utility: utility, or None where no stage needs one.
         link: link from utility to response.
         feature_map: which amounts and properties are features.
@@ -28,26 +33,32 @@ class LikelihoodModel(nnx.Module):
 
     def __init__(
         self,
-        properties: PropertyModel | None,
+        properties: PropertyModel | SettingsReader | None,
         utility: Utility | None,
         link: Logit,
         feature_map: FeatureMap,
         center: Float[np.ndarray, " k"],
         scale: Float[np.ndarray, " k"],
+        reads_settings: bool = False,
     ) -> None:
         self.properties = properties
+        self.reads_settings = reads_settings
         self.utility = utility
         self.link = link
         self.feature_map = feature_map
         self.center, self.scale = Statistic(jnp.asarray(center)), Statistic(jnp.asarray(scale))
 
-    def properties_of(self, amounts: Float[Array, " n"]) -> Float[Array, " p"]:
+    def properties_of(self, amounts: Float[Array, " n"], settings: Settings = NO_SETTINGS) -> Float[Array, " p"]:
         """Properties of one recipe; of length 0 without a property model."""
-        return jnp.zeros(0) if self.properties is None else self.properties(amounts)
+        if self.properties is None:
+            return jnp.zeros(0)
+        model = cast(Callable[..., Array], self.properties)
+        return model(amounts, settings) if self.reads_settings else model(amounts)
 
     def features(self, amounts: Float[Array, " n"]) -> Float[Array, " k"]:
-        """Scaled features of one recipe."""
-        raw = self.feature_map(amounts, self.properties_of(amounts))
+        """Scaled features of one recipe. (Properties that depend on settings are no features: the config says so.)"""
+        properties = jnp.zeros(0) if self.reads_settings else self.properties_of(amounts)
+        raw = self.feature_map(amounts, properties)
         return (raw - self.center[...]) / self.scale[...]
 
     def expected_response(self, features: Float[Array, " k"], group: Int[Array, ""]) -> Float[Array, ""]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import jax
 from flax import nnx
 from jaxtyping import Array, Float
+
+from optim.autodiff.softplus import log1pexp, sigmoid
 
 
 class Logit(nnx.Module):
@@ -16,8 +17,8 @@ class Logit(nnx.Module):
         As −log(1 + e^∓utility) rather than like · utility − log(1 + e^utility): nothing cancels, and a response that is
         all but certain keeps its small gradient to full precision.
         """
-        return -jax.nn.softplus((1.0 - 2.0 * like) * utility)
+        return -log1pexp((1.0 - 2.0 * like) * utility)
 
     def mean(self, utility: Float[Array, ""]) -> Float[Array, ""]:
         """Expected response: P(like)."""
-        return jax.nn.sigmoid(utility)
+        return sigmoid(utility)

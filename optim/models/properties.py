@@ -1,7 +1,8 @@
 """Property models: what a recipe turns into.
 
 A property model is a Flax NNX module with `names: tuple[str, ...]` and `__call__(amounts) -> (properties,)`, where
-amounts has shape (ingredients,) and is in the user's units. One of the user's own is constructed as
+amounts has shape (ingredients,) and is in the user's units. One that reads settings of processes is called as
+`model(amounts, settings)`, where settings are scalars by name. One of the user's own is constructed as
 `Class(ingredients=("butter", …), rngs=rngs, **arguments)`.
 """
 
@@ -18,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from optim.autodiff import power_with_floored_slope
+from optim.models.cake import Settings
 from optim.models.features import fractions
 from optim.models.variables import Statistic
 
@@ -29,6 +31,15 @@ class PropertyModel(Protocol):
     names: tuple[str, ...]
 
     def __call__(self, amounts: Float[Array, " n"]) -> Float[Array, " properties"]: ...
+
+
+@runtime_checkable
+class SettingsReader(Protocol):
+    """Recipe and settings of the processes → properties."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, amounts: Float[Array, " n"], settings: Settings) -> Float[Array, " properties"]: ...
 
 
 class Bakery(nnx.Module):

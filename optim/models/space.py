@@ -1,20 +1,41 @@
-"""The space of recipes: the ingredients with their bounds, prices and total."""
+"""The space of recipes: the ingredients with their bounds, prices and total, and the settings of the processes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from optim.config.schema import Config, Ingredient
+from optim.config.schema import Config, Ingredient, Setting
+from optim.models.cake import Cake
+
+
+@dataclass(frozen=True)
+class SettingSpace:
+    """The values that one setting may take; of a complex one, bounds of its real and of its imaginary part.
+
+    A fixed setting has equal bounds.
+    """
+
+    unit: str
+    lower: Float[np.ndarray, " parts"]
+    upper: Float[np.ndarray, " parts"]
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether it has an imaginary part."""
+        return len(self.lower) == 2
 
 
 @dataclass(frozen=True)
 class RecipeSpace:
     """All recipes that are allowed: lower ≤ amounts ≤ upper and, where a total is given, Σ amounts = total.
 
-    A fixed ingredient has equal bounds.
+    A fixed ingredient has equal bounds. The settings stand in the order of their names, in which JAX walks a dict.
     """
 
     names: tuple[str, ...]
@@ -23,12 +44,37 @@ class RecipeSpace:
     upper: Float[np.ndarray, " n"]
     prices: Float[np.ndarray, " n"]
     total: float | None
+    settings: Mapping[str, SettingSpace] = field(default_factory=dict)
 
     @property
     def ranges(self) -> Float[np.ndarray, " n"]:
         """Width of each ingredient's bounds; 1 for a fixed one, so that it can divide."""
-        width = self.upper - self.lower
-        return np.where(width > 0, width, 1.0)
+        return widths(self.lower, self.upper)
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Names of the real numbers that are trained: the amounts, then the settings, complex ones by their parts."""
+        parts = lambda name, one: [f"{name}_real", f"{name}_imag"] if one.is_complex else [name]
+        return (*self.names, *(part for name, one in self.settings.items() for part in parts(name, one)))
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The ingredient or setting that each coordinate belongs to."""
+        return (*self.names, *(name for name, one in self.settings.items() for _ in one.lower))
+
+    def cake(self) -> Cake:
+        """An untrained cake of this space."""
+        zero = jnp.zeros(())
+        settings = {
+            name: jax.lax.complex(zero, zero) if one.is_complex else zero for name, one in self.settings.items()
+        }
+        return Cake(jnp.zeros(len(self.names)), settings)
+
+
+def widths(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Width of bounds; 1 where they are equal, so that it can divide."""
+    width = upper - lower
+    return np.where(width > 0, width, 1.0)
 
 
 def build_space(config: Config) -> RecipeSpace:
@@ -51,4 +97,11 @@ def build_space(config: Config) -> RecipeSpace:
         upper=np.array([high(ingredient) for ingredient in ingredients]),
         prices=np.array([ingredient.price for ingredient in ingredients]),
         total=config.total,
+        settings={name: _setting(setting) for name, setting in sorted(config.settings.items())},
     )
+
+
+def _setting(setting: Setting) -> SettingSpace:
+    low, high = (setting.min, setting.max) if setting.fixed is None else (setting.fixed, setting.fixed)
+    parts = 2 if setting.complex else 1
+    return SettingSpace(setting.unit, np.full(parts, low), np.full(parts, high))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optim.models.space import RecipeSpace
-from optim.optimize.projection import Bounds, bounds_of, feasible_gradient, violation
+from optim.optimize.region import Region, active_bounds, feasible_gradient, region_of, violation
 
 AGREEMENT = 1e-4
 
@@ -36,28 +36,27 @@ class Certificate:
 
 def certify(
     space: RecipeSpace,
-    recipes: Float[np.ndarray, "starts n"],
+    recipes: Float[np.ndarray, "starts d"],
     scores: Float[np.ndarray, " starts"],
-    gradient: Float[np.ndarray, " n"],
+    gradient: Float[np.ndarray, " d"],
 ) -> Certificate:
     """Certificate of the recipe with the highest score.
 
     Args:
         space: the recipes that are allowed.
-        recipes: the trained recipes.
+        recipes: the trained recipes, with their settings, in the order of `space.coordinates`.
         scores: their scores. High is good.
         gradient: gradient of the score at the best recipe, free of limits.
     """
     best = int(np.argmax(scores))
-    bounds, point = bounds_of(space), recipes[best]
-    slope, excess = jax.jit(_examine)(jnp.asarray(gradient), jnp.asarray(point), bounds)
-    lower, upper = np.asarray(bounds.lower), np.asarray(bounds.upper)
-    free = lower < upper
+    region, point = region_of(space), recipes[best]
+    slope, excess = jax.jit(_examine)(jnp.asarray(gradient), jnp.asarray(point), region)
+    sides = zip(space.coordinates, *active_bounds(jnp.asarray(point), region), strict=True)
     active = [
         f"{name} {side}"
-        for name, is_free, at_lower, at_upper in zip(space.names, free, point <= lower, point >= upper, strict=True)
+        for name, at_lower, at_upper in sides
         for side, is_at in (("min", at_lower), ("max", at_upper))
-        if is_free and is_at
+        if is_at
     ]
     return Certificate(
         starts=len(scores),
@@ -69,8 +68,8 @@ def certify(
 
 
 def _examine(
-    gradient: Float[Array, " n"], point: Float[Array, " n"], bounds: Bounds
+    gradient: Float[Array, " d"], point: Float[Array, " d"], region: Region
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Largest slope of the score along an allowed direction, per range; and the violation."""
-    slope = feasible_gradient(-gradient, point, bounds) * bounds.ranges
-    return jnp.max(jnp.abs(slope)), violation(point, bounds)
+    slope = feasible_gradient(-gradient, point, region) * region.ranges
+    return jnp.max(jnp.abs(slope)), violation(point, region)

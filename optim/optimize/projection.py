@@ -34,7 +34,7 @@ class Bounds(NamedTuple):
 
 
 def bounds_of(space: RecipeSpace) -> Bounds:
-    """The bounds of a recipe space, in the run's precision."""
+    """The bounds of the amounts of a recipe space, in the run's precision."""
     total = None if space.total is None else jnp.asarray(space.total, jnp.zeros(()).dtype)
     return Bounds(jnp.asarray(space.lower), jnp.asarray(space.upper), jnp.asarray(space.ranges), total)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,25 +10,41 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from optim.models.space import RecipeSpace
-from optim.optimize.projection import bounds_of, project
+from optim.optimize.region import project, region_of
+
+Start = Mapping[str, float | tuple[float, float]]
+"""Amounts and settings by name; a complex setting by its two parts."""
 
 
 def build_starts(
-    starts: int | Sequence[dict[str, float]], space: RecipeSpace, random: np.random.Generator
-) -> Float[Array, "starts n"]:
+    starts: int | Sequence[Start], space: RecipeSpace, random: np.random.Generator
+) -> Float[Array, "starts d"]:
     """The centre of the bounds and then random recipes, or the recipes that are given, projected onto the allowed ones.
 
     Args:
-        starts: how many, or the recipes themselves (fixed ingredients may be left out).
+        starts: how many, or the recipes themselves (what is fixed may be left out).
         space: the recipes that are allowed.
         random: for the random ones. The first k starts are the same however many there are.
+
+    Returns:
+        One row a start, in the order of `space.coordinates`.
     """
+    lower, upper = (_with_settings(space, side) for side in ("lower", "upper"))
     if isinstance(starts, int):
-        unit = np.vstack([np.full(len(space.names), 0.5), random.random((starts - 1, len(space.names)))])
-        points = space.lower + (space.upper - space.lower) * unit
+        unit = np.vstack([np.full(len(lower), 0.5), random.random((starts - 1, len(lower)))])
+        points = lower + (upper - lower) * unit
     else:
-        fixed = dict(zip(space.names, space.lower, strict=True))
-        points = np.array([[{**fixed, **recipe}[name] for name in space.names] for recipe in starts])
-    bounds = bounds_of(space)
-    allowed: Array = jax.jit(jax.vmap(project, in_axes=(0, None)))(jnp.asarray(points), bounds)
+        points = np.stack([_given(space, start) for start in starts])
+    allowed: Array = jax.jit(jax.vmap(project, in_axes=(0, None)))(jnp.asarray(points), region_of(space))
     return allowed
+
+
+def _with_settings(space: RecipeSpace, side: str) -> Float[np.ndarray, " d"]:
+    return np.concatenate([getattr(space, side), *(getattr(setting, side) for setting in space.settings.values())])
+
+
+def _given(space: RecipeSpace, start: Start) -> Float[np.ndarray, " d"]:
+    """The coordinates of a recipe; what it leaves out is fixed, and has equal bounds."""
+    amounts = [start.get(name, low) for name, low in zip(space.names, space.lower, strict=True)]
+    settings = [np.ravel(start.get(name, tuple(one.lower))) for name, one in space.settings.items()]
+    return np.concatenate([np.asarray(amounts, float), *settings])

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optim.config.modifications import modifications
 from optim.losses.cake import CakeConstants, CakeObjective
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
@@ -20,7 +21,7 @@ from optim.optimize.certificate import certify
 from optim.train.measure import losses_by_unit
 from optim.train.stage import Stage
 from optim.train.state import State
-from optim.train.study import Study
+from optim.train.study import Study, cake_layout
 
 
 class NoAnswerError(Exception):
@@ -67,20 +68,26 @@ def _best_cake(study: Study, stage: Stage, state: State, *, liking_is_known: boo
     objective = stage.objective
     assert isinstance(objective, CakeObjective)
     constants: CakeConstants = stage.constants(state.parameters).objective
-    recipes = state.parameters["cake"]["amounts"]
-    scores = np.asarray(jax.jit(jax.vmap(objective.mean_score, in_axes=(0, None)))(recipes, constants), float)
+    cakes = state.parameters["cake"]
+    scores = np.asarray(jax.jit(jax.vmap(objective.mean_score, in_axes=(0, None)))(cakes, constants), float)
     if not np.isfinite(scores).any():
         raise NoAnswerError("the score is not finite at any of the recipes that were baked")
     scores = np.where(np.isfinite(scores), scores, -np.inf)
-    best = recipes[int(np.argmax(scores))]
-    gradient = jax.jit(jax.grad(objective.mean_score))(best, constants)
+    layout = cake_layout(study.space)
+    recipes = layout.ravel(cakes)
+    at = int(np.argmax(scores))
+    gradient = jax.jit(jax.grad(lambda v: objective.mean_score(layout.unravel(v), constants)))(recipes[at])
+    best, settings = objective.cake(jax.tree.map(lambda leaf: leaf[at], cakes))()
     model = study.model(constants.model)
-    properties = jax.jit(model.properties_of)(best)
+    properties = jax.jit(model.properties_of)(best, settings)
     names = () if model.properties is None else model.properties.names
     result: dict[str, Any] = {
         "recipe": _named(study.space.names, best),
         "units": {name: unit for name, unit in zip(study.space.names, study.space.units, strict=True) if unit},
     }
+    if settings:
+        result["settings"] = {name: _shown(value) for name, value in settings.items()}
+        result["units"] |= {name: one.unit for name, one in study.space.settings.items() if one.unit}
     if names:
         result["properties"] = _named(names, properties)
     if study.space.prices.any():
@@ -96,12 +103,26 @@ def _best_cake(study: Study, stage: Stage, state: State, *, liking_is_known: boo
         "stationarity": certificate.stationarity,
         "active": list(certificate.active),
     }
+    declared = modifications(study.config.stages[stage.name])
+    if declared:
+        result["certificate"]["modifications"] = list(declared)
     return result
 
 
 def _named(names: tuple[str, ...], values: Float[Array, " n"]) -> dict[str, float]:
-    # By way of its shortest text: 0.2 in single precision is to be read as 0.2, not as 0.20000000298.
-    return {name: float(str(value)) for name, value in zip(names, np.asarray(values), strict=True)}
+    return {name: _number(value) for name, value in zip(names, np.asarray(values), strict=True)}
+
+
+def _number(value: object) -> float:
+    """By way of its shortest text: 0.2 in single precision is to be read as 0.2, not as 0.20000000298."""
+    return float(str(value))
+
+
+def _shown(setting: Array) -> float | dict[str, float]:
+    value = np.asarray(setting)[()]
+    if np.iscomplexobj(value):
+        return {"real": _number(value.real), "imag": _number(value.imag)}
+    return _number(value)
 
 
 def _mean_liking(study: Study, model: LikelihoodModel, amounts: Float[Array, " n"]) -> float:

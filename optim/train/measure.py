@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from optim.losses.objective import Objective, Parameters, batch_loss, total_loss, unit_gradients
+from optim.losses.customers import customer_gradients
+from optim.losses.objective import Objective, Parameters, batch_loss, total_loss
+from optim.models.flat import Flat
 from optim.optimize.chains import learning_rate
-from optim.train.flat import Flat
 from optim.train.stage import Stage, StageConstants
 from optim.train.state import Stopping
 from optim.train.step import Carry, index_at, units_at
@@ -45,7 +46,7 @@ class Measured(NamedTuple):
         gradient_norm: of each member, at the last update.
         learning_rate: of the last update; None for an optimizer without one.
         clipped: shares of the stage's updates so far whose gradient was clipped, by kind.
-        recipes: amounts of each member after the update; None for a fit.
+        recipes: amounts and settings of each member after the update; None for a fit.
         scores: their scores, for the batch of the update; None for a fit.
         customers: None where units are not customers.
     """
@@ -54,7 +55,7 @@ class Measured(NamedTuple):
     gradient_norm: Float[Array, " members"]
     learning_rate: Float[Array, " members"] | None
     clipped: dict[str, Float[Array, "members ..."]]
-    recipes: Float[Array, "members n"] | None
+    recipes: Float[Array, "members d"] | None
     scores: Float[Array, " members"] | None
     customers: CustomerStatistics | None
 
@@ -114,14 +115,8 @@ def _customer_statistics(
         return None
     trained = flat.unravel(last.flat[jnp.argmin(last.loss)])
     index, mask = index_at(stage, constants, last.position - 1 - origin)
-
-    def norm(one: tuple[Int[Array, ""], Bool[Array, ""]]) -> Float[Array, ""]:
-        unit = _unit(objective, constants.objective, *one)
-        batch_of_one = jax.tree.map(lambda leaf: leaf[None], unit)
-        gradients, _, _ = unit_gradients(objective, trained, batch_of_one, constants.objective)
-        return jnp.linalg.norm(flat.ravel(gradients)[0])
-
-    norms = jax.lax.map(norm, (index, mask), batch_size=_block(objective))
+    own = customer_gradients(objective, trained, constants.objective, index=index, mask=mask, keep_gradients=False)
+    norms = own.norms
     worst_norms, places = jax.lax.top_k(jnp.where(mask, norms, -1.0), min(WORST, len(norms)))
     limit = constants.clip_customer_norm
     share = jnp.nan if limit is None else jnp.sum(mask & (norms > limit)) / jnp.sum(mask)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from optim.models.flat import Flat
 from optim.train.compiling import compiler_options
-from optim.train.flat import Flat
 from optim.train.measure import Measured, evaluated, measured
 from optim.train.plan import MOST, Chunk
 from optim.train.stage import Stage, StageConstants

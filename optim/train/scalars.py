@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
+from optim.models.space import RecipeSpace
 from optim.train.measure import QUANTILES
 from optim.train.program import Record
 from optim.train.stage import Stage
 
 
-def scalars(stage: Stage, record: Record, ingredients: tuple[str, ...]) -> dict[str, float]:
+def scalars(stage: Stage, record: Record, space: RecipeSpace) -> dict[str, float]:
     """The points of a record, by tag; those of the best member where a stage trains several.
 
     Args:
         stage: the stage.
         record: what a chunk has measured.
-        ingredients: names of the ingredients.
+        space: the ingredients and settings.
     """
     values: dict[str, float] = {}
     if record.evaluated:
         values["eval/loss"] = float(record.held_out_loss)
     if record.logged:
-        values |= _logged(stage, record, ingredients)
+        values |= _logged(stage, record, space)
     return {f"{stage.name}/{tag}": value for tag, value in values.items()}
 
 
-def _logged(stage: Stage, record: Record, ingredients: tuple[str, ...]) -> dict[str, float]:
+def _logged(stage: Stage, record: Record, space: RecipeSpace) -> dict[str, float]:
     measured = record.measured
     best = int(np.argmin(measured.loss))
     values = {"train/loss": float(measured.loss[best]), "grad_norm": float(measured.gradient_norm[best])}
@@ -35,12 +36,13 @@ def _logged(stage: Stage, record: Record, ingredients: tuple[str, ...]) -> dict[
         values["clipped/global_norm"] = float(measured.clipped["global"][best])
     if "limits" in measured.clipped:
         shares = measured.clipped["limits"][best]
-        values |= {f"clipped/{name}": float(share) for name, share in zip(ingredients, shares, strict=True)}
+        values |= {f"clipped/{name}": float(share) for name, share in zip(space.coordinates, shares, strict=True)}
     if measured.recipes is not None and measured.scores is not None:
         best = int(np.argmax(measured.scores))
         values["score"] = float(measured.scores[best])
-        recipe = measured.recipes[best]
-        values |= {f"recipe/{name}": float(amount) for name, amount in zip(ingredients, recipe, strict=True)}
+        kinds = ["recipe"] * len(space.names) + ["settings"] * (len(space.coordinates) - len(space.names))
+        coordinates = zip(kinds, space.coordinates, measured.recipes[best], strict=True)
+        values |= {f"{kind}/{name}": float(value) for kind, name, value in coordinates}
     if measured.customers is not None:
         quantiles = zip(QUANTILES, measured.customers.quantiles, strict=True)
         values |= {f"customers/grad_norm_{round(100 * q)}": float(norm) for q, norm in quantiles}

@@ -95,8 +95,8 @@ class Session:
             ):
                 if restored is not None:
                     checkpoints.discard_after(restored.step)  # those beyond a window that is to be skipped
-                names, signal = self.study.space.names, self.signal
-                sinks = RunSinks(names, curves, checkpoints, self.report, signal, stop_after, self.step)
+                space, signal = self.study.space, self.signal
+                sinks = RunSinks(space, curves, checkpoints, self.report, signal, stop_after, self.step)
                 try:
                     return self._finish(self._train(restored, sinks), curves)
                 finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optim.models.space import RecipeSpace
 from optim.runs.curves import Curves
 from optim.train.checkpoints import Checkpoints
 from optim.train.program import Record
@@ -28,7 +29,7 @@ class RunSinks:
         step: updates known to be completed.
     """
 
-    ingredients: tuple[str, ...]
+    space: RecipeSpace
     curves: Curves
     checkpoints: Checkpoints
     report: Report
@@ -41,7 +42,7 @@ class RunSinks:
 
     def record(self, stage: Stage, origin: int, record: Record, steps_per_second: float) -> None:
         self.step = step = int(record.step)
-        points = scalars(stage, record, self.ingredients)
+        points = scalars(stage, record, self.space)
         if points:
             self.curves.scalars(step, points | {"perf/steps_per_second": steps_per_second})
         worst = worst_customers(stage, record)

@@ -11,9 +11,9 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree, UInt32
 
 from optim.losses.objective import Objective, Parameters, batch_loss
+from optim.models.flat import Flat
 from optim.optimize.chains import initialise
-from optim.optimize.projection import Bounds
-from optim.train.flat import Flat
+from optim.optimize.region import Region
 from optim.train.state import State, no_stopping
 
 
@@ -24,8 +24,8 @@ class StageConstants(NamedTuple):
         objective: the loss's own.
         evaluation: those of the held-out loss; None without one.
         order_seed: seed of the data order.
-        bounds: what a cake's amounts must keep to; None for a fit.
-        limits: greatest absolute gradient of each ingredient; None where none is limited.
+        region: what a cake must keep to; None for a fit.
+        limits: greatest absolute gradient of each coordinate of a cake; None where none is limited.
         clip_customer_norm: greatest norm of a customer's own gradient; None for no limit.
         clip_global_norm: greatest norm of the whole gradient, to count what was clipped; None for no limit.
     """
@@ -33,8 +33,8 @@ class StageConstants(NamedTuple):
     objective: PyTree
     evaluation: PyTree
     order_seed: UInt32[Array, ""]
-    bounds: Bounds | None
-    limits: Float[Array, " n"] | None
+    region: Region | None
+    limits: Float[Array, " d"] | None
     clip_customer_norm: Float[Array, ""] | None
     clip_global_norm: Float[Array, ""] | None
 
@@ -50,7 +50,7 @@ class Stage:
         evaluation: the held-out loss, or None.
         optimizer: the optax chain.
         train: parts of the likelihood model that it trains; None where it bakes a cake.
-        starts: initial recipes of a bake; None to go on from the recipes of the bake before, or for a fit.
+        starts: initial cakes of a bake, along a member axis; None to go on from those of the bake before, or for a fit.
         length: steps.
         batch: units a step, or None for all of them.
         steps_per_epoch: steps in which every unit is seen once.
@@ -66,7 +66,7 @@ class Stage:
     evaluation: Objective | None
     optimizer: optax.GradientTransformationExtraArgs
     train: tuple[str, ...] | None
-    starts: Float[Array, "members n"] | None
+    starts: Parameters | None
     length: int
     batch: int | None
     steps_per_epoch: int
@@ -113,7 +113,7 @@ class Stage:
         """The state with which this stage starts, from the one with which the stage before it ended."""
         parameters = state.parameters
         if self.starts is not None:
-            parameters = {**parameters, "cake": {"amounts": self.starts}}
+            parameters = {**parameters, "cake": self.starts}
         flat = Flat.of(self.trained(parameters)).ravel(self.trained(parameters))
         members, width = flat.shape
         return state._replace(

@@ -12,9 +12,10 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optim.autodiff import limit_gradient
 from optim.data.order import batch_at
-from optim.losses.objective import Objective, batch_loss, denominator, total_loss, unit_gradients
-from optim.optimize.projection import feasible_gradient, project
-from optim.train.flat import Flat
+from optim.losses.customers import customer_gradients
+from optim.losses.objective import batch_loss
+from optim.models.flat import Flat
+from optim.optimize.region import feasible_gradient, project
 from optim.train.stage import Stage, StageConstants
 from optim.train.state import GRADIENT_FAULT, LOSS_FAULT
 
@@ -58,12 +59,14 @@ def step_function(
     stage: Stage, flat: Flat, constants: StageConstants, origin: Int[Array, ""], each: Callable[[Any], Any]
 ) -> Callable[[Carry], Carry]:
     """One update of every member; `each` turns a function of one member into one of the carry's."""
-    everyone = None if stage.batch is not None else units_at(stage, constants, None)
+    # Gradients by customer are taken in blocks of customers, whose data are looked up there.
+    at = units_at if constants.clip_customer_norm is None else index_at
+    everyone = None if stage.batch is not None else at(stage, constants, None)
 
     def step(carry: Carry) -> Carry:
         batch = everyone
         if batch is None:
-            batch = units_at(stage, constants, carry.position - origin)
+            batch = at(stage, constants, carry.position - origin)
         member = lambda vector, optimizer: _update(stage, flat, constants, batch, vector, optimizer)
         update: _Update = each(member)(carry.flat, carry.optimizer)
         fault = jnp.where(jnp.all(jnp.isfinite(update.loss)), 0, LOSS_FAULT)
@@ -84,7 +87,7 @@ def step_function(
 
 def units_at(stage: Stage, constants: StageConstants, position: Int[Array, ""] | None) -> PyTree:
     """The batch at a position of the stage's data order, or everyone."""
-    if stage.batch is None and constants.clip_customer_norm is None:
+    if stage.batch is None:
         return stage.objective.everyone(constants.objective)
     index, mask = index_at(stage, constants, position)
     return stage.objective.batch(constants.objective, index, mask)
@@ -110,14 +113,14 @@ def _update(
     """One update of one member."""
     loss, gradient, clipped = _gradient(stage, flat, constants, batch, vector)
     finite = jnp.all(jnp.isfinite(gradient))
-    bounds = constants.bounds
-    if bounds is None:
+    region = constants.region
+    if region is None:
         updated, optimizer = _descend(stage, flat, constants, batch, vector, optimizer, loss, gradient)
     else:
         # Amounts are trained in units of their ranges, so that one learning rate serves grams and cups alike.
-        gradient = feasible_gradient(gradient, vector, bounds) * bounds.ranges
-        updates, optimizer = stage.optimizer.update(gradient, optimizer, vector / bounds.ranges)
-        updated = project(vector + updates * bounds.ranges, bounds)
+        gradient = feasible_gradient(gradient, vector, region) * region.ranges
+        updates, optimizer = stage.optimizer.update(gradient, optimizer, vector / region.ranges)
+        updated = project(vector + updates * region.ranges, region)
     if constants.clip_global_norm is not None:
         clipped["global"] = (optax.tree.norm(gradient) > constants.clip_global_norm).astype(jnp.int32)
     return _Update(updated, optimizer, loss, gradient, finite, clipped)
@@ -144,7 +147,11 @@ def _descend(
 def _gradient(
     stage: Stage, flat: Flat, constants: StageConstants, batch: PyTree, vector: Float[Array, " p"]
 ) -> tuple[Float[Array, ""], Float[Array, " p"], dict[str, Int[Array, "..."]]]:
-    """Loss and gradient of a batch, limited or clipped by customer where the config says so."""
+    """Loss and gradient of a batch, limited or clipped by customer where the config says so.
+
+    Args:
+        batch: units; where gradients are clipped by customer, their index and mask.
+    """
     limits = constants.limits
 
     def limited(v: Float[Array, " p"], tally: Float[Array, " p"]) -> Float[Array, " p"]:
@@ -157,20 +164,16 @@ def _gradient(
     if constants.clip_customer_norm is None:
         loss, (gradient, tally) = jax.value_and_grad(loss_of, argnums=(0, 1))(vector, nothing)
     else:
-        loss, gradient = _clipped_by_customer(stage.objective, flat, constants, batch, vector)
+        index, mask = batch
+        found = customer_gradients(
+            stage.objective,
+            flat.unravel(vector),
+            constants.objective,
+            clip_norm=constants.clip_customer_norm,
+            index=index,
+            mask=mask,
+            keep_gradients=False,
+        )
+        loss, gradient = found.loss, flat.ravel_one(found.mean)
         gradient, tally = jax.vjp(limited, vector, nothing)[1](gradient)
     return loss, gradient, {} if limits is None else {"limits": tally.astype(jnp.int32)}
-
-
-def _clipped_by_customer(
-    objective: Objective, flat: Flat, constants: StageConstants, batch: PyTree, vector: Float[Array, " p"]
-) -> tuple[Float[Array, ""], Float[Array, " p"]]:
-    """Loss, and the aggregate of the customers' own gradients, each scaled down to the norm that is allowed."""
-    trained = flat.unravel(vector)
-    gradients, sums, counts = unit_gradients(objective, trained, batch, constants.objective)
-    rows = flat.ravel(gradients)
-    norms = jnp.linalg.norm(rows, axis=1)
-    assert constants.clip_customer_norm is not None
-    scale = jnp.minimum(1.0, constants.clip_customer_norm / jnp.maximum(norms, jnp.finfo(rows.dtype).tiny))
-    gradient = jnp.sum(rows * scale[:, None], axis=0) / denominator(counts, objective.aggregate)
-    return total_loss(sums, counts, objective.aggregate), gradient

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Int
 
 from optim.config import schema
 from optim.config.durations import steps
@@ -26,13 +26,13 @@ from optim.losses.objective import Objective, Parameters
 from optim.losses.properties import PropertyObjective
 from optim.losses.scores import build_score
 from optim.models.build import Tasted, build_model
-from optim.models.cake import Cake
+from optim.models.flat import Flat
 from optim.models.functional import Functional
 from optim.models.imports import load_object, own_code, source_digest
 from optim.models.likelihood import LikelihoodModel
 from optim.models.space import RecipeSpace, build_space
 from optim.optimize.chains import build_optimizer
-from optim.optimize.projection import bounds_of
+from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
 from optim.train.stage import Stage, StageConstants, initial_state
 
@@ -89,7 +89,8 @@ def build_study(config: schema.Config) -> Study:
     groups, group = _groups(config, panel)
     tasted = None if panel is None else _tasted(panel, len(groups))
     fixed = [name for name, ingredient in config.ingredients.items() if ingredient.fixed is not None]
-    module = build_model(config.model, space.names, tasted, lambda: _rngs(config.seed), fixed)
+    _, settings = space.cake()()
+    module = build_model(config.model, space.names, tasted, lambda: _rngs(config.seed), fixed, settings)
     model, parameters = Functional.split(module)
     members = {"model": _with_member_axis(parameters)}
     property_model = model(parameters).properties
@@ -113,6 +114,11 @@ def _try(config: schema.Config, stages: tuple[Stage, ...], parameters: Parameter
         path = own.path if isinstance(own, schema.OwnLoss | schema.OwnScore) else own.kind
         with own_code(f"stages.{stage.name}.{kind}", path, "calling it"):
             jax.eval_shape(stage.first_loss, state.parameters)
+
+
+def cake_layout(space: RecipeSpace) -> Flat:
+    """Between cakes along a member axis and their real vectors, in the order of `space.coordinates`."""
+    return Flat.of(jax.tree.map(lambda leaf: leaf[None], Functional.split(space.cake())[1]))
 
 
 def _rngs(seed: int) -> nnx.Rngs:
@@ -195,7 +201,7 @@ class _Builder:
             audience = everyone(self.panel, self.group, score.columns)
             if block.batch == "all" and block.optimizer.clip_customer_norm is None:  # which is of a single customer
                 audience = merged(audience)
-            cake, _ = Functional.split(Cake(jnp.zeros(len(self.space.names))))
+            cake, _ = Functional.split(self.space.cake())
             return CakeObjective(self.space, self.model, cake, score, audience)
         assert self.panel is not None  # the config's checks hold it
         if isinstance(block.loss, schema.PropertyLoss):
@@ -212,22 +218,23 @@ class _Builder:
             )
         return block.batch
 
-    def _starts(self, name: str, block: schema.Fit | schema.Bake) -> Float[Array, "members n"] | None:
+    def _starts(self, name: str, block: schema.Fit | schema.Bake) -> Parameters | None:
         if isinstance(block, schema.Fit) or block.starts == "previous":
             return None
-        return build_starts(block.starts, self.space, stream(self.config.seed, f"{name}/starts"))
+        starts = build_starts(block.starts, self.space, stream(self.config.seed, f"{name}/starts"))
+        return cake_layout(self.space).tree(starts)
 
     def _constants(self, name: str, block: schema.Fit | schema.Bake) -> StageConstants:
         optimizer, dtype = block.optimizer, jnp.zeros(()).dtype
         limits = None
         if optimizer.limits:
-            limits = jnp.asarray([optimizer.limits.get(ingredient, np.inf) for ingredient in self.space.names], dtype)
+            limits = jnp.asarray([optimizer.limits.get(name, np.inf) for name in self.space.owners], dtype)
         scalar = lambda value: None if value is None else jnp.asarray(value, dtype)
         return StageConstants(
             objective=None,
             evaluation=None,
             order_seed=jnp.asarray(np.uint32(zlib.crc32(f"{self.config.seed}/{name}/order".encode()))),
-            bounds=bounds_of(self.space) if isinstance(block, schema.Bake) else None,
+            region=region_of(self.space) if isinstance(block, schema.Bake) else None,
             limits=limits,
             clip_customer_norm=scalar(optimizer.clip_customer_norm),
             clip_global_norm=scalar(optimizer.clip_global_norm),

@@ -158,3 +158,79 @@ def test_a_limit_of_zero_holds_a_component() -> None:
     gradient = jax.grad(limited)(jnp.array(START), (np.inf, 0.0, np.inf, np.inf))
     assert gradient[1] == 0.0
     assert gradient[3] > 8.0
+
+
+def test_limits_may_name_some_entries_of_a_mapping() -> None:
+    tree = {"cream": {"fresh": jnp.zeros(2), "sour": jnp.zeros(())}, "salt": jnp.zeros(()), "milk": jnp.zeros(3)}
+    limits = {"cream": {"sour": 2.0}, "milk": jnp.array([1.0, 5.0, np.inf])}
+    _, pull_back = jax.vjp(lambda tree: limit_gradient(tree, limits), tree)
+    (gradient,) = pull_back(jax.tree.map(lambda leaf: jnp.full_like(leaf, 9.0), tree))
+    expected = {"cream": {"fresh": [9.0, 9.0], "sour": 2.0}, "salt": 9.0, "milk": [1.0, 5.0, 9.0]}
+    assert jax.tree.map(lambda leaf: leaf.tolist(), gradient) == expected
+
+
+def test_named_limits_count_in_their_own_tally() -> None:
+    tree = {"butter": jnp.ones(()), "sugar": jnp.ones(())}
+    tally = jax.grad(
+        lambda tally: sum(jax.tree.leaves(limit_gradient(tree, {"butter": 0.5}, tally))),
+    )(jax.tree.map(jnp.zeros_like, tree))
+    assert (tally["butter"], tally["sugar"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit, jax.vmap], ids=["eager", "jit", "vmap"])
+def test_named_limits_act_through_a_transform_of_the_parameters(
+    transform: Callable[[Callable[..., object]], Callable[..., dict[str, Array]]],
+) -> None:
+    def score(logarithms: dict[str, Array]) -> Array:
+        amounts = limit_gradient(jax.tree.map(jnp.exp, logarithms), {"butter": 0.1})
+        return deliciousness(jnp.stack([amounts[name] for name in ("butter", "eggs", "flour", "sugar")]))
+
+    logarithms = dict(zip(("butter", "eggs", "flour", "sugar"), jnp.log(jnp.array([START, START])).T, strict=True))
+    if transform is not jax.vmap:
+        logarithms = {name: pair[0] for name, pair in logarithms.items()}
+    gradient = transform(jax.grad(score))(logarithms)
+    for name, slope, amount in zip(("butter", "eggs", "flour", "sugar"), BUTTER_LIMITED, START, strict=True):
+        np.testing.assert_allclose(gradient[name], slope * amount, rtol=2e-5)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, np.nan, np.array([1.0, -2.0, 1.0, 1.0]), jnp.array(np.nan)], ids=str)
+def test_a_limit_that_is_negative_or_nan_is_refused(wrong: object) -> None:
+    with pytest.raises(ValueError, match="it must be 0 or greater"):
+        limit_gradient(jnp.array(START), wrong)
+    with pytest.raises(ValueError, match="it must be 0 or greater"):
+        jax.jit(lambda x: limit_gradient(x, wrong))(jnp.array(START))
+
+
+def test_a_name_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    tree = {"butter": jnp.zeros(()), "sugar": jnp.zeros(())}
+    with pytest.raises(ValueError, match=r"unknown name `buter`; did you mean `butter`\?"):
+        limit_gradient(tree, {"buter": 0.1})
+    with pytest.raises(ValueError, match=r"\['butter'\], but what they limit has no names"):
+        limit_gradient(jnp.zeros(2), {"butter": 0.1})
+
+
+@pytest.mark.parametrize("x", [jnp.arange(3), jnp.ones(2, bool), jnp.ones((), complex), 2], ids=str)
+def test_only_real_floating_numbers_are_accepted(x: object) -> None:
+    with pytest.raises(TypeError, match=r"for real floating numbers only, not for (int32|bool|complex64)"):
+        limit_gradient({"cream": x}, 1.0)
+
+
+def test_a_limit_does_not_change_the_precision() -> None:
+    with jax.enable_x64(True):
+        for dtype in (jnp.float32, jnp.float64):
+            value, gradient = jax.value_and_grad(lambda x: 3.0 * limit_gradient(x, np.float64(0.5)))(dtype(1.0))
+            assert value.dtype == gradient.dtype == dtype
+            assert gradient == 0.5
+
+
+def test_it_is_compiled_once_for_all_limits() -> None:
+    traces = []
+
+    @jax.jit
+    def gradient(recipe: Array, limit: Array) -> Array:
+        traces.append(limit)
+        return jax.grad(limited)(recipe, limit)
+
+    slopes = [gradient(jnp.array(START), jnp.full(4, limit))[0] for limit in (0.05, 0.1, 1.0)]
+    np.testing.assert_allclose(slopes, [-0.05, -0.1, -0.1525816], rtol=2e-6)
+    assert len(traces) == 1

@@ -23,6 +23,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return left.value.code, captured.out, captured.err
 
 
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
 QUICK = ("stages.fit.length=3", "stages.bake.length=3")
 
 
@@ -164,3 +165,18 @@ def test_help_imports_almost_nothing() -> None:
 def test_a_wrong_config_is_rejected_before_anything_heavy_is_imported(small_file: Path) -> None:
     assert not _modules_after("train", str(small_file), "sead=1") & HEAVY
     assert not _modules_after("config", "show", str(small_file)) & HEAVY
+
+
+def test_a_designed_process_is_shown_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, _ = call(capsys, "train", str(CONFIGS / "sourdough.yaml"))
+    assert code == 0
+    lines = {line.split("│")[0].strip(): line.split("│")[1].strip() for line in output.splitlines() if "│" in line}
+    assert lines["vibration"] == "1.5 + 0i"
+    assert float(lines["temperature"]) == pytest.approx(28.55, abs=0.02)
+    assert "16 of 16 starts agree" in output
+
+
+def test_check_gradients_of_a_wrong_config_is_refused(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = call(capsys, "check-gradients", "small.yaml", "stages.bake.optimizer.limits={suger: 1}")
+    assert code == 2
+    assert "unknown ingredient `suger`; did you mean `sugar`?" in errors

@@ -216,6 +216,87 @@ def test_simulated_customers_and_cakes(overrides: list[str], expected: str, refu
     assert any(expected in problem for problem in problems), problems
 
 
+DOUGH = """\
+ingredients: {flour: {min: 1, max: 9}, sugar: {max: 2}, yeast: {max: 1}}
+settings:
+  temperature: {min: 20, max: 38}
+  vibration: {complex: true, min: -2, max: 2}
+model: {properties: {kind: sourdough}}
+stages:
+  bake:
+    kind: bake
+    length: 9
+    score: {kind: deliciousness, cost: prices, targets: {maturity: 40}}
+    optimizer: {name: adam, learning_rate: 0.1}
+"""
+TARGET = "stages.bake.score.targets"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["settings.temperature.min=50"], "settings.temperature.min: min 50 is above max 38: lower min or raise max"),
+        (["settings.temperature.fixed=50"], "settings.temperature.fixed: 50 is outside its bounds, 20 to 38: move"),
+        (["settings.temperature.fixed=[25, 0]"],
+         "settings.temperature.fixed: expected a number: the setting is not `complex`, got two"),
+        (["settings.vibration.fixed=1"],
+         "settings.vibration.fixed: expected two numbers, [real, imaginary], got one"),
+        (["settings.vibration.fixed=[1, 3]"], "settings.vibration.fixed: 3 is outside its bounds, -2 to 2: move it"),
+        (["settings.vibration.complex=false"],
+         "settings.vibration: `sourdough` needs a complex `vibration`: set `complex: true`"),
+        (["settings={temperature: {min: 20, max: 38}, vibraton: {min: 0, max: 1}}"],
+         "model.properties.kind: `sourdough` needs the complex setting `vibration`: rename `vibraton`"),
+        (["settings.maturity={min: 0, max: 1}"], "settings.maturity: `maturity` is also a property: rename one of"),
+        (["settings.flour={min: 0, max: 1}"], "settings.flour: `flour` is also an ingredient: rename one of them"),
+        (["settings.temprature.max=30"], "settings.temprature: there is no `temprature`; did you mean `temperature`?"),
+        (["ingredients={flour: {max: 9}, sugar: {max: 2}, yeest: {max: 1}}"],
+         "model.properties.kind: `sourdough` needs the ingredient `yeast`: rename `yeest`"),
+        ([f"{TARGET}.maturity=2*vibration"], f"{TARGET}.maturity: `vibration` is complex, and formulas are of real "
+         "numbers: use a property that depends on it"),
+        ([f"{TARGET}.maturity={{formula: 2*temprature}}"],
+         f"{TARGET}.maturity.formula: unknown name `temprature`; did you mean `temperature`? (in the formula"),
+        ([f"{TARGET}.maturity={{formula: 40, hold: true}}"], f"{TARGET}.maturity.formula: expected text, got 40"),
+        ([f"{TARGET}.maturity={{formla: '40', hold: true}}"], f"{TARGET}.maturity.formla: unknown key; did you mean"),
+        ([f"{TARGET}.maturity={{colunm: wish}}"], f"{TARGET}.maturity.colunm: unknown key; did you mean `column`?"),
+        ([f"{TARGET}.maturity={{formula: flour, hold: yes please}}"],
+         f"{TARGET}.maturity.hold: expected true or false, got 'yes please'"),
+        (["stages.bake.starts=[{flour: 2, sugar: 1, yeast: 1, temperature: 25}]"],
+         "stages.bake.starts.0: lacks `vibration`: give every ingredient and setting that is not fixed"),
+        (["stages.bake.starts=[{flour: 2, sugar: 1, yeast: 1, temperature: 25, vibration: 1}]"],
+         "stages.bake.starts.0.vibration: expected two numbers, [real, imaginary], got one"),
+        (["stages.bake.starts=[{flour: [1, 2], sugar: 1, yeast: 1, temperature: 25, vibration: [1, 0]}]"],
+         "stages.bake.starts.0.flour: expected a number, got two: amounts are real"),
+        (["stages.bake.optimizer.limits={temprature: 1}"],
+         "stages.bake.optimizer.limits.temprature: unknown ingredient `temprature`; did you mean `temperature`?"),
+        (["stages.bake.optimizer.limits={temperature: -1}"],
+         "stages.bake.optimizer.limits.temperature: expected a number of at least 0, got -1"),
+        (["data={recipes: r.csv, ratings: q.csv, like: {at_least: 6}}",
+          "model.utility={kind: linear, features: [maturity]}"],
+         "model.utility.features.0: `maturity` depends on settings, which are not known of the recipes that were "
+         "tasted: use `amounts` or `fractions`"),
+        (["model.properties={kind: own, path: 'm.py:P', settings: [heat]}"],
+         "model.properties.settings.0: unknown setting `heat`: expected `temperature` or `vibration`"),
+    ],
+)  # fmt: skip
+def test_settings_processes_and_held_targets(overrides: list[str], expected: str, refused: Refused) -> None:
+    problems = refused(*overrides, text=DOUGH)
+    assert any(expected in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        [f"{TARGET}.maturity={{formula: 40 + 0*temperature, hold: true}}"],
+        ["settings.vibration.fixed=[1, 0]", "stages.bake.starts=[{flour: 2, sugar: 1, yeast: 1, temperature: 25}]"],
+        ["ingredients={flour: {fixed: 9}, sugar: {fixed: 2}, yeast: {fixed: 1}}"],
+        ["stages.bake.optimizer.limits={temperature: 1, vibration: 0}"],
+    ],
+)
+def test_what_fits_together_of_a_dough_is_accepted(overrides: list[str], loaded: Loaded) -> None:
+    loaded(*overrides, text=DOUGH)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

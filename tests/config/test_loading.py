@@ -94,7 +94,8 @@ def test_all_the_mistakes_of_a_file_are_named_at_once(spoilt: Refused) -> None:
         ("stages.bake.starts=[]", "stages.bake.starts: is empty: give at least one recipe, or how many to draw"),
         (
             "stages.bake.starts=some",
-            "stages.bake.starts: expected a whole number above 0 or a list of a mapping to a number or `previous`, got",
+            "stages.bake.starts: expected a whole number above 0 or a list of a mapping to a number (of a complex "
+            "setting [real, imaginary]) or `previous`, got",
         ),
         ("stages.bake.score.kind=likin", "stages.bake.score.kind: expected `liking`, `deliciousness` or `own`, "
          "got 'likin'; did you mean `liking`?"),

@@ -47,8 +47,8 @@ def value_and_gradient(
 ) -> tuple[float, np.ndarray]:
     """Score of a recipe, with its gradient."""
     constants = objective.constants(parameters)
-    score, gradient = jax.jit(jax.value_and_grad(objective.mean_score))(jnp.asarray(amounts), constants)
-    return float(score), np.asarray(gradient)
+    score, gradient = jax.jit(jax.value_and_grad(objective.mean_score))({"amounts": jnp.asarray(amounts)}, constants)
+    return float(score), np.asarray(gradient["amounts"])
 
 
 # Deliciousness
@@ -80,6 +80,19 @@ def test_a_target_by_formula() -> None:
     np.testing.assert_allclose(-gradient, [0.06000023, -0.13333383, -0.02000008, 0], rtol=2e-4, atol=1e-7)
 
 
+def test_a_held_target_does_not_pull_on_the_recipe_in_training_alone() -> None:
+    """The printed figures of the loss with its target held fixed; the plain score has the full gradient."""
+    target = {"formula": "2 + 0.5*butter + eggs - 0.1*flour", "hold": True}
+    objective, parameters = objective_of({"kind": "deliciousness", "targets": {"fluffiness": target}, "cost_weight": 0})
+    constants = objective.constants(parameters)
+    cake = {"cake": {"amounts": jnp.asarray(START)}}
+    loss, gradient = jax.value_and_grad(lambda cake: batch_loss(objective, cake, constants.audience, constants))(cake)
+    assert loss == pytest.approx((5.2 - 5.3) ** 2, rel=1e-4)
+    np.testing.assert_allclose(gradient["cake"]["amounts"], [-0.04000015, -0.3333346, 0, 0], rtol=2e-5, atol=1e-7)
+    _, plain = value_and_gradient(objective, parameters)
+    np.testing.assert_allclose(-plain, [0.06000023, -0.13333383, -0.02000008, 0], rtol=2e-4, atol=1e-7)
+
+
 def test_a_formula_of_other_properties() -> None:
     score, _ = value_and_gradient(
         *objective_of({"kind": "deliciousness", "targets": {"sweetness": "log(exp(cost)) * 2"}, "cost_weight": 0})
@@ -98,7 +111,7 @@ def test_a_whole_number_and_a_constant_formula_are_numbers() -> None:
 def test_numbers_of_a_score_are_arrays_that_can_be_varied_and_differentiated() -> None:
     objective, parameters = objective_of({"kind": "deliciousness"})
     constants = objective.constants(parameters)
-    weigh = lambda weights: objective.mean_score(jnp.asarray(START), constants._replace(weights=weights))
+    weigh = lambda weights: objective.mean_score({"amounts": jnp.asarray(START)}, constants._replace(weights=weights))
     gradient = jax.grad(weigh)(constants.weights)
     assert float(gradient["cost_weight"]) == pytest.approx(-PROPERTIES[2], rel=1e-6)
     assert float(gradient["targets"]["sweetness"]) == pytest.approx(2 * (PROPERTIES[0] - 10), rel=1e-5)
@@ -229,7 +242,8 @@ def test_the_frozen_model_is_an_array_among_the_constants() -> None:
         assert isinstance(leaf, Array)
     doubled = jax.tree.map(lambda leaf: 2 * leaf, constants.model)
     score = jax.jit(objective.mean_score)
-    assert score(jnp.asarray(START), constants) != score(jnp.asarray(START), constants._replace(model=doubled))
+    cake = {"amounts": jnp.asarray(START)}
+    assert score(cake, constants) != score(cake, constants._replace(model=doubled))
 
 
 # A score of the user's own

@@ -17,8 +17,9 @@ from optim.config.errors import UserError
 from optim.config.schema import Aggregate
 from optim.data.panel import Panel
 from optim.losses import likelihood
+from optim.losses.customers import customer_gradients
 from optim.losses.likelihood import PanelObjective
-from optim.losses.objective import Parameters, batch_loss, denominator, total_loss, unit_gradients
+from optim.losses.objective import Parameters, batch_loss, unit_gradients
 from optim.models.functional import Functional
 from optim.models.imports import load_object
 from optim.models.likelihood import LikelihoodModel
@@ -229,11 +230,12 @@ def test_the_customers_own_gradients_add_up_to_the_whole(aggregate: Aggregate) -
     @jax.jit
     def both(trained: Parameters) -> tuple[Any, ...]:
         constants = objective.constants(parameters)
-        batch = objective.batch(constants, jnp.arange(5, dtype=jnp.int32), jnp.array([True, True, True, True, False]))
+        index, mask = jnp.arange(5, dtype=jnp.int32), jnp.array([True, True, True, True, False])
+        batch = objective.batch(constants, index, mask)
         whole = jax.value_and_grad(lambda t: batch_loss(objective, t, batch, constants))(trained)
-        gradients, sums, counts = unit_gradients(objective, trained, batch, constants)
-        mean = jax.tree.map(lambda rows: jnp.sum(rows, axis=0) / denominator(counts, aggregate), gradients)
-        return whole, (total_loss(sums, counts, aggregate), mean), gradients
+        found = customer_gradients(objective, trained, constants, index=index, mask=mask)
+        gradients, _, _ = unit_gradients(objective, trained, batch, constants)
+        return whole, (found.loss, found.mean), gradients
 
     (loss, gradient), (same_loss, same_gradient), rows = both(trained_part(parameters))
     assert float(loss) == pytest.approx(float(same_loss), rel=1e-6)

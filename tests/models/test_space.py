@@ -37,7 +37,9 @@ def test_bounds_units_prices_and_total_in_the_written_order() -> None:
     np.testing.assert_array_equal(space.ranges, [3.5, 1.0, 3.0])  # 1 for the fixed one
 
 
-def test_a_cake_is_its_amounts() -> None:
+def test_a_cake_is_its_amounts_and_settings() -> None:
     function, parameters = Functional.split(Cake(jnp.array([1.0, 2.0])))
     assert list(parameters) == ["amounts"]
-    np.testing.assert_array_equal(function({"amounts": parameters["amounts"] * 2})(), [2.0, 4.0])
+    amounts, settings = function({"amounts": parameters["amounts"] * 2})()
+    np.testing.assert_array_equal(amounts, [2.0, 4.0])
+    assert settings == {}

@@ -36,3 +36,8 @@ def texts(directory: Path) -> dict[str, list[tuple[int, str]]]:
         for tag in accumulator.Tags()["tensors"]
         if tag.endswith(_TEXT)
     }
+
+
+def tags_of(run_directory: Path) -> set[str]:
+    """Tags of a run's curves."""
+    return set(points(run_directory / "tensorboard"))

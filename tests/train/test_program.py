@@ -95,7 +95,7 @@ def test_an_ingredients_limit_acts_and_is_counted(small: Studies) -> None:
     sugar = study.space.names.index("sugar")
     starts = study.stages[1].starts
     assert starts is not None
-    np.testing.assert_array_equal(state.parameters["cake"]["amounts"][:, sugar], starts[:, sugar])
+    np.testing.assert_array_equal(state.parameters["cake"]["amounts"][:, sugar], starts["amounts"][:, sugar])
     shares = sinks.records[-1].measured.clipped["limits"]
     assert shares[0, sugar] == 1.0
     assert shares[0, study.space.names.index("butter")] == 0.0
@@ -151,7 +151,9 @@ def test_the_score_that_is_logged_is_that_of_the_recipe_that_is_logged(small: St
     stage = study.stages[1]
     assert isinstance(stage.objective, CakeObjective)
     constants = stage.constants(jax.tree.map(jnp.asarray, state.parameters)).objective
-    scores = [stage.objective.mean_score(recipe, constants) for recipe in state.parameters["cake"]["amounts"]]
+    scores = [
+        stage.objective.mean_score({"amounts": recipe}, constants) for recipe in state.parameters["cake"]["amounts"]
+    ]
     np.testing.assert_allclose(sinks.records[-1].measured.scores, scores, rtol=1e-6)
 
 

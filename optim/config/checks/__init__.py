@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from optim.config.block import Block
-from optim.config.checks import bake, data, fit, ingredients, model, optimizers, run
+from optim.config.checks import bake, data, fit, ingredients, model, optimizers, run, settings
 from optim.config.schema import Config
 from optim.config.source import Finding, KeyPath
 
-CHECKS = (*ingredients.CHECKS, *data.CHECKS, *model.CHECKS, *run.CHECKS)
+CHECKS = (*ingredients.CHECKS, *settings.CHECKS, *data.CHECKS, *model.CHECKS, *run.CHECKS)
 STAGE_CHECKS = (*optimizers.CHECKS, *fit.CHECKS, *bake.CHECKS)
 
 
@@ -38,6 +38,8 @@ def _started(config: Config) -> Iterator[Iterator[Finding]]:
     yield from (one(config) for one in CHECKS)
     for path, ingredient in _entries(config, "ingredients"):
         yield from (one(path, ingredient) for one in ingredients.INGREDIENT_CHECKS)
+    for path, setting in _entries(config, "settings"):
+        yield from (one(path, setting) for one in settings.SETTING_CHECKS)
     for path, stage in _entries(config, "stages"):
         yield from (one(config, path, stage) for one in STAGE_CHECKS)
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optim.config.checks.model import missing_column
-from optim.config.checks.names import SIMULATED_COLUMN, fits_before, free, properties, trained_parts
+from optim.config.checks.names import (
+    SIMULATED_COLUMN,
+    fits_before,
+    free,
+    properties,
+    real_settings,
+    trained_parts,
+)
+from optim.config.checks.settings import value
 from optim.config.formulas import parse
 from optim.config.naming import choices, unknown
 from optim.config.schema import (
@@ -13,6 +21,8 @@ from optim.config.schema import (
     Column,
     Config,
     DeliciousnessScore,
+    HeldTarget,
+    Ingredient,
     LikingScore,
     OwnScore,
     PropertyNetwork,
@@ -71,6 +81,8 @@ def targets(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
             yield at, unknown("property", name, names)
         if isinstance(target, str):
             yield from _formula(config, at, target)
+        elif isinstance(target, HeldTarget):
+            yield from _formula(config, (*at, "formula"), target.formula)
         elif isinstance(target, Column):
             yield from _column(config, (*at, "column"), target.column)
 
@@ -84,9 +96,12 @@ def _formula(config: Config, path: KeyPath, text: str) -> Iterator[Finding]:
     names = properties(config)
     if names is None:
         return
+    known = (*config.ingredients, *names, *real_settings(config))
     for name in formula.names:
-        if name not in config.ingredients and name not in names:
-            yield path, f"{unknown('name', name, (*config.ingredients, *names))} (in the formula `{text}`)"
+        if name in config.settings and name not in known:
+            yield path, f"`{name}` is complex, and formulas are of real numbers: use a property that depends on it"
+        elif name not in known:
+            yield path, f"{unknown('name', name, known)} (in the formula `{text}`)"
 
 
 def _column(config: Config, path: KeyPath, column: str) -> Iterator[Finding]:
@@ -138,21 +153,32 @@ def previous(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
         yield (*path, "starts"), message
 
 
-def _start(config: Config, path: KeyPath, start: dict[str, float]) -> Iterator[Finding]:
+def _start(config: Config, path: KeyPath, start: dict[str, float | tuple[float, float]]) -> Iterator[Finding]:
     expected = free(config)
     missing = [name for name in expected if name not in start]
     if missing:
-        yield path, f"lacks {choices(missing, 'and')}: give every ingredient that is not fixed"
+        what = "ingredient and setting" if config.settings else "ingredient"
+        yield path, f"lacks {choices(missing, 'and')}: give every {what} that is not fixed"
     for name, amount in start.items():
-        if name not in config.ingredients:
+        if name not in config.ingredients and name not in config.settings:
             yield (*path, name), unknown("ingredient", name, expected)
-            continue
-        ingredient = config.ingredients[name]
-        if ingredient.fixed is not None:
-            yield (*path, name), f"`{name}` is fixed at {ingredient.fixed:g}: remove it here"
-        elif ingredient.max is not None and not ingredient.min <= amount <= ingredient.max:
-            message = f"{amount:g} is outside its bounds, {ingredient.min:g} to {ingredient.max:g}: move it inside"
-            yield (*path, name), message
+        elif name not in expected:
+            held = config.ingredients[name].fixed if name in config.ingredients else config.settings[name].fixed
+            yield (
+                (*path, name),
+                f"`{name}` is fixed at {list(held) if isinstance(held, tuple) else held}: remove it here",
+            )
+        elif name in config.settings:
+            yield from value((*path, name), config.settings[name], amount)
+        else:
+            yield from _amount((*path, name), config.ingredients[name], amount)
+
+
+def _amount(path: KeyPath, ingredient: Ingredient, amount: float | tuple[float, float]) -> Iterator[Finding]:
+    if isinstance(amount, tuple):
+        yield path, "expected a number, got two: amounts are real"
+    elif ingredient.max is not None and not ingredient.min <= amount <= ingredient.max:
+        yield path, f"{amount:g} is outside its bounds, {ingredient.min:g} to {ingredient.max:g}: move it inside"
 
 
 CHECKS = (liking, fitted_properties, targets, own_columns, cost, starts, previous)

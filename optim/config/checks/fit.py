@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from optim.config.checks.names import reads_settings
 from optim.config.schema import Bake, Bakery, Config, Fit, PropertyLoss, Stage
 from optim.config.source import Finding, KeyPath
 
@@ -31,6 +32,12 @@ def model(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
                 (*path, "loss"),
                 "property_error needs a property model with parameters: use `model.properties` of kind "
                 "scheffe, mlp or own",
+            )
+        elif reads_settings(config):
+            yield (
+                (*path, "loss"),
+                "property_error needs the settings of the tasted recipes, which are not known: fit a property model "
+                "that reads none",
             )
     elif config.model.utility is None:
         yield path, "fits responses, which needs a utility: add `model.utility`"
@@ -62,6 +69,8 @@ def _untrainable(config: Config, stage: Fit, part: str) -> str | None:
         return "cannot be trained as there is no property model: add `model.properties` or remove it"
     if isinstance(config.model.properties, Bakery):
         return "are the bakery's formulas and have no parameters: remove it"
+    if reads_settings(config):
+        return "read settings, which are not known of the tasted recipes: remove it"
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from optim.config.checks.names import free
 from optim.config.schema import Bake, Config, Ingredient
 from optim.config.source import Finding, KeyPath
 
@@ -47,8 +48,8 @@ def _reach(ingredient: Ingredient) -> tuple[float, float]:
 
 
 def something_to_bake(config: Config) -> Iterator[Finding]:
-    """A bake stage has an ingredient to train."""
-    if any(ingredient.fixed is None for ingredient in config.ingredients.values()):
+    """A bake stage has an ingredient or a setting to train."""
+    if free(config):
         return
     for name, stage in config.stages.items():
         if isinstance(stage, Bake):

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optim.config.checks.names import BAKERY_INGREDIENTS, SIMULATED_COLUMN, properties
+from optim.config.checks.names import NEEDED_INGREDIENTS, SIMULATED_COLUMN, properties, reads_settings
 from optim.config.naming import choices, did_you_mean, nearest, unknown
-from optim.config.schema import Bakery, Config, LinearUtility, QuadraticUtility
+from optim.config.schema import Bakery, Config, LinearUtility, QuadraticUtility, Sourdough
 from optim.config.source import Finding
 
 _AMOUNTS = ("amounts", "fractions")
 
 
-def bakery(config: Config) -> Iterator[Finding]:
-    """The formulas of the bakery find their ingredients."""
-    if not isinstance(config.model.properties, Bakery):
+def formulas(config: Config) -> Iterator[Finding]:
+    """Property models by formula find their ingredients."""
+    model = config.model.properties
+    if not isinstance(model, Bakery | Sourdough):
         return
-    for name in BAKERY_INGREDIENTS:
+    needed = NEEDED_INGREDIENTS[type(model)]
+    for name in needed:
         if name not in config.ingredients:
-            near = nearest(name, [own for own in config.ingredients if own not in BAKERY_INGREDIENTS])
+            near = nearest(name, [own for own in config.ingredients if own not in needed])
             remedy = f"rename `{near}`" if near else "add it to `ingredients`"
-            yield ("model", "properties", "kind"), f"`bakery` needs the ingredient `{name}`: {remedy}"
+            yield ("model", "properties", "kind"), f"`{model.kind}` needs the ingredient `{name}`: {remedy}"
 
 
 def property_names(config: Config) -> Iterator[Finding]:
@@ -46,6 +48,9 @@ def features(config: Config) -> Iterator[Finding]:
             yield path, f"`{feature}` is given twice: remove one"
         elif feature == "properties" and config.model.properties is None:
             yield path, "`properties` needs a property model: add `model.properties`"
+        elif reads_settings(config) and feature not in _AMOUNTS:
+            message = "depends on settings, which are not known of the recipes that were tasted: use `amounts`"
+            yield path, f"`{feature}` {message} or `fractions`"
         elif names is not None and feature not in (*_AMOUNTS, "properties", *names):
             yield path, _no_feature(feature, names)
         elif names and feature in names and "properties" in utility.features:
@@ -96,4 +101,4 @@ def missing_column(config: Config, column: str) -> str | None:
     return None
 
 
-CHECKS = (bakery, property_names, features, intercept, groups)
+CHECKS = (formulas, property_names, features, intercept, groups)

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from optim.config.schema import Bakery, Config, Fit, OwnProperties, PropertyLoss
+from optim.config.schema import Bakery, Config, Fit, OwnProperties, PropertyLoss, Sourdough
 
-BAKERY_INGREDIENTS = ("butter", "eggs", "flour", "sugar")
-BAKERY_PROPERTIES = ("sweetness", "fluffiness", "cost")
+NEEDED_INGREDIENTS = {
+    Bakery: ("butter", "eggs", "flour", "sugar"),
+    Sourdough: ("flour", "sugar", "yeast"),
+}
+"""The ingredients of the formulas."""
+GIVEN_PROPERTIES = {
+    Bakery: ("sweetness", "fluffiness", "cost"),
+    Sourdough: ("activity", "maturity", "acidity", "smoothness"),
+}
+"""The properties that the formulas give."""
+SOURDOUGH_SETTINGS = {"temperature": False, "vibration": True}
+"""The settings of a sourdough, and whether each is complex."""
 SIMULATED_COLUMN = "segment"
 """The one column of the table of simulated customers; it holds names."""
 
 
 def free(config: Config) -> list[str]:
-    """The ingredients that are trained."""
-    return [name for name, ingredient in config.ingredients.items() if ingredient.fixed is None]
+    """The ingredients and settings that are trained."""
+    ingredients = [name for name, ingredient in config.ingredients.items() if ingredient.fixed is None]
+    return ingredients + [name for name, setting in config.settings.items() if setting.fixed is None]
+
+
+def real_settings(config: Config) -> list[str]:
+    """The settings that a formula can compute with."""
+    return [name for name, setting in config.settings.items() if not setting.complex]
+
+
+def reads_settings(config: Config) -> bool:
+    """Whether the properties of a recipe depend on settings."""
+    model = config.model.properties
+    return isinstance(model, Sourdough) or (isinstance(model, OwnProperties) and bool(model.settings))
 
 
 def properties(config: Config) -> list[str] | None:
@@ -22,7 +44,9 @@ def properties(config: Config) -> list[str] | None:
         return []
     if isinstance(model, OwnProperties):
         return None
-    return list(BAKERY_PROPERTIES) if isinstance(model, Bakery) else list(model.columns)
+    if isinstance(model, Bakery | Sourdough):
+        return list(GIVEN_PROPERTIES[type(model)])
+    return list(model.columns)
 
 
 def trained_parts(stage: Fit) -> tuple[str, ...]:

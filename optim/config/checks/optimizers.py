@@ -10,7 +10,7 @@ from optim.config.durations import is_percent
 from optim.config.naming import unknown
 from optim.config.optimizers import Lbfgs
 from optim.config.schedules import Cycle, JoinSchedules, LinearOnecycleSchedule, SgdrSchedule
-from optim.config.schema import Bake, Config, Fit, Stage
+from optim.config.schema import Bake, Config, Fit, Ingredient, Setting, Stage
 from optim.config.source import Finding, KeyPath
 
 _EXACT = "the line search of lbfgs needs the exact gradient of one fixed loss"
@@ -23,7 +23,7 @@ def length(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
 
 
 def limits(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """Gradient limits name ingredients that the stage trains."""
+    """Gradient limits name ingredients or settings that the stage trains."""
     given = stage.optimizer.limits
     if given and isinstance(stage, Fit):
         yield (
@@ -31,10 +31,11 @@ def limits(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
             "name ingredients, and only a bake stage trains those: move them to a bake stage, or use clip_global_norm",
         )
         return
+    known: dict[str, Ingredient | Setting] = {**config.ingredients, **config.settings}
     for name in given:
-        if name not in config.ingredients:
-            yield (*path, "optimizer", "limits", name), unknown("ingredient", name, config.ingredients)
-        elif config.ingredients[name].fixed is not None:
+        if name not in known:
+            yield (*path, "optimizer", "limits", name), unknown("ingredient", name, known)
+        elif known[name].fixed is not None:
             yield (*path, "optimizer", "limits", name), f"`{name}` is fixed and has no gradient: remove its limit"
 
 

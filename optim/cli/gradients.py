@@ -1,0 +1,31 @@
+"""`optim check-gradients`."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from optim.cli.exits import FAILED
+from optim.config.loading import load
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was found for each stage; 1 where a derivative is wrong."""
+    config = load(options.config, options.overrides)
+    console, status = Console(), Console(stderr=True)
+    wrong = []
+    with status.status("starting"):
+        from optim.train.gradients import check_study  # starts JAX, which a wrong config need not wait for
+
+        for check in check_study(config):
+            console.print(f"\n{check.stage}: {check.function}", style="bold", highlight=False)
+            console.print(str(check.report), highlight=False, soft_wrap=True, markup=False)
+            for text in check.modifications:
+                console.print(f"declared, left out here: {text}", highlight=False, soft_wrap=True)
+            if not check.report.passed:
+                wrong.append(check.stage)
+            status.print(f"{check.stage} checked", style="dim")
+    if wrong:
+        console.print(f"\na derivative is wrong in: {', '.join(wrong)}", highlight=False)
+    return FAILED if wrong else 0

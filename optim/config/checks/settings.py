@@ -1,0 +1,65 @@
+"""Settings of the processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optim.config.checks.names import SOURDOUGH_SETTINGS, properties
+from optim.config.naming import nearest, unknown
+from optim.config.schema import Config, OwnProperties, Setting, Sourdough
+from optim.config.source import Finding, KeyPath
+
+
+def bounds(path: KeyPath, setting: Setting) -> Iterator[Finding]:
+    """Bounds are in order, and a value that is held is a number of the right kind inside them."""
+    low, high, fixed = setting.min, setting.max, setting.fixed
+    if low > high:
+        yield (*path, "min"), f"min {low:g} is above max {high:g}: lower min or raise max"
+    elif fixed is not None:
+        yield from value((*path, "fixed"), setting, fixed)
+
+
+def value(path: KeyPath, setting: Setting, given: float | tuple[float, float]) -> Iterator[Finding]:
+    """A value is complex where the setting is, and inside its bounds."""
+    pair = isinstance(given, tuple)
+    if pair != setting.complex:
+        expected = "two numbers, [real, imaginary]" if setting.complex else "a number: the setting is not `complex`"
+        yield path, f"expected {expected}, got {'two' if pair else 'one'}"
+        return
+    for part in given if isinstance(given, tuple) else (given,):
+        if not setting.min <= part <= setting.max:
+            yield path, f"{part:g} is outside its bounds, {setting.min:g} to {setting.max:g}: move it inside"
+
+
+def names(config: Config) -> Iterator[Finding]:
+    """A setting has a name of its own."""
+    taken = {
+        **dict.fromkeys(properties(config) or (), "a property"),
+        **dict.fromkeys(config.ingredients, "an ingredient"),
+    }
+    for name in config.settings:
+        if name in taken:
+            yield ("settings", name), f"`{name}` is also {taken[name]}: rename one of them"
+
+
+def of_the_model(config: Config) -> Iterator[Finding]:
+    """The settings that the property model reads are there, and of the kind that it reads."""
+    model = config.model.properties
+    if isinstance(model, OwnProperties):
+        for index, name in enumerate(model.settings):
+            if name not in config.settings:
+                yield ("model", "properties", "settings", index), unknown("setting", name, config.settings)
+    if not isinstance(model, Sourdough):
+        return
+    for name, is_complex in SOURDOUGH_SETTINGS.items():
+        kind = "complex" if is_complex else "real"
+        if name not in config.settings:
+            near = nearest(name, [own for own in config.settings if own not in SOURDOUGH_SETTINGS])
+            remedy = f"rename `{near}`" if near else "add it to `settings`"
+            yield ("model", "properties", "kind"), f"`sourdough` needs the {kind} setting `{name}`: {remedy}"
+        elif config.settings[name].complex != is_complex:
+            yield ("settings", name), f"`sourdough` needs a {kind} `{name}`: set `complex: {str(is_complex).lower()}`"
+
+
+CHECKS = (names, of_the_model)
+SETTING_CHECKS = (bounds,)

@@ -1,0 +1,57 @@
+"""Parameters as one real vector a member: an optimizer's update is then one fused loop, whatever the modules look like.
+
+A complex parameter stands in it by its real and its imaginary part. The gradient with respect to the vector is then
+the direction of steepest ascent (JAX's own, with respect to a complex number, is its conjugate), and an optimizer that
+keeps statistics of each component treats both parts alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Inexact, PyTree
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Between a tree of parameters with a leading member axis and an array (members, p)."""
+
+    unravel: Callable[[Float[Array, " p"]], PyTree]
+    """One member's vector → its tree."""
+
+    @classmethod
+    def of(cls, tree: PyTree[Inexact[Array, "members ..."]]) -> Flat:
+        """For trees like this one."""
+        return cls.of_one(jax.tree.map(lambda leaf: leaf[0], tree))
+
+    @classmethod
+    def of_one(cls, tree: PyTree[Inexact[Array, "..."]]) -> Flat:
+        """For trees of which this one is a single member's."""
+        complexes = jax.tree.map(jnp.iscomplexobj, tree)
+        unravel_parts = ravel_pytree(jax.tree.map(_parts, tree))[1]
+        return cls(lambda vector: jax.tree.map(_whole, complexes, unravel_parts(vector)))
+
+    def ravel_one(self, tree: PyTree[Inexact[Array, "..."]]) -> Float[Array, " p"]:
+        """One member's tree → its vector."""
+        return ravel_pytree(jax.tree.map(_parts, tree))[0]
+
+    def ravel(self, tree: PyTree[Inexact[Array, "members ..."]]) -> Float[Array, "members p"]:
+        """Tree → array."""
+        return jax.vmap(self.ravel_one)(tree)
+
+    def tree(self, flat: Float[Array, "members p"]) -> PyTree[Inexact[Array, "members ..."]]:
+        """Array → tree."""
+        return jax.vmap(self.unravel)(flat)
+
+
+def _parts(leaf: Inexact[Array, "*s"]) -> Float[Array, "*_"]:
+    """A complex array as its real and imaginary parts, along a last axis."""
+    return jnp.stack([leaf.real, leaf.imag], axis=-1) if jnp.iscomplexobj(leaf) else leaf
+
+
+def _whole(is_complex: bool, parts: Float[Array, "*_"]) -> Inexact[Array, "*s"]:
+    return jax.lax.complex(parts[..., 0], parts[..., 1]) if is_complex else parts
