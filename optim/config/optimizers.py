@@ -26,7 +26,8 @@ class OptimizerBase(Block):
     """Scale each customer's own gradient down to this norm before averaging."""
     limits: dict[str, NonNegativeFloat] = Field({})
     """Greatest absolute gradient of an ingredient or setting, by name, in units of score per unit of it; before the
-    bounds and the total are seen to. It acts in training alone. Bake stages only."""
+    bounds and the total are seen to; of a complex setting, of its real and of its imaginary part. It acts in training
+    alone. Bake stages only."""
 
     def parameters(self) -> dict[str, Any]:
         """Keyword arguments of the optax function; a schedule is still a block."""

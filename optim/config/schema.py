@@ -132,7 +132,7 @@ class Bakery(Block):
 
 
 class Sourdough(Block):
-    """A dough that yeast at a temperature matures and a mixer vibrates: activity, maturity and smoothness, by formula.
+    """A dough that yeast matures and a mixer vibrates: activity, maturity, acidity and smoothness, by formula.
 
     It needs the ingredients `flour`, `sugar` and `yeast` and the settings `temperature` and `vibration` (complex).
     """
@@ -177,6 +177,13 @@ class OwnProperties(Block):
 
 
 Properties = Annotated[Bakery | Sourdough | Scheffe | PropertyNetwork | OwnProperties, Field(discriminator="kind")]
+
+
+def settings_read(properties: Properties | None) -> tuple[str, ...]:
+    """The settings that a property model reads."""
+    if isinstance(properties, Sourdough):
+        return ("temperature", "vibration")
+    return tuple(properties.settings) if isinstance(properties, OwnProperties) else ()
 
 
 class UtilityBase(Block):

@@ -72,20 +72,20 @@ def build_model(
     if block.properties is not None:
         property_model = _build_properties(block.properties, ingredients, tasted, rngs, settings)
     names = () if property_model is None else tuple(property_model.names)
-    reads_settings = isinstance(block.properties, schema.Sourdough) or bool(getattr(block.properties, "settings", ()))
+    read = schema.settings_read(block.properties)
     chosen = () if block.utility is None else tuple(block.utility.features)
     feature_map = FeatureMap(ingredients, names, chosen)
     if block.utility is None or tasted is None:
         nothing = np.zeros(0)
-        return LikelihoodModel(property_model, None, Logit(), feature_map, nothing, nothing, reads_settings)
+        return LikelihoodModel(property_model, None, Logit(), feature_map, nothing, nothing, read)
     unknown = [name for name in feature_map.names if name not in (*ingredients, *names)]
     if unknown:
         raise UserError(f"model.utility.features: the property model gives {', '.join(names)}, not {unknown[0]!r}")
     intercept = has_intercept(block.utility)
-    tasted_model = None if reads_settings else cast(properties.PropertyModel, property_model)
+    tasted_model = None if read else cast(properties.PropertyModel, property_model)
     center, scale = _scaling(feature_map, tasted_model, tasted, fixed, centered=intercept)
     utility = _build_utility(block.utility, feature_map, tasted.groups, intercept, rngs)
-    return LikelihoodModel(property_model, utility, Logit(), feature_map, center, scale, reads_settings)
+    return LikelihoodModel(property_model, utility, Logit(), feature_map, center, scale, read)
 
 
 def has_intercept(block: schema.Utility) -> bool:
@@ -135,14 +135,16 @@ def _own_properties(
         raise UserError(
             f"{place}: {block.path} is not a property model: a Flax NNX module with `names` and `__call__(amounts)`"
         )
-    taken = [name for name in model.names if name in ingredients]
-    if taken:
-        raise UserError(f"{place}: {block.path} names a property {taken[0]!r}, which is also an ingredient: rename one")
-    inputs = [jnp.zeros(len(ingredients)), *([settings] if block.settings else [])]
-    shape = _shape_of(model, place, block.path, *inputs)
-    if shape != (len(model.names),):
+    for name in model.names:
+        if name in ingredients or name in settings:
+            kind = "an ingredient" if name in ingredients else "a setting"
+            raise UserError(f"{place}: {block.path} names a property {name!r}, which is also {kind}: rename one")
+    read = {name: settings[name] for name in block.settings}
+    inputs = [jnp.zeros(len(ingredients)), *([read] if read else [])]
+    output = _output_of(model, place, block.path, *inputs)
+    if output is None or output.shape != (len(model.names),):
         raise UserError(
-            f"{place}: {block.path} gives {_shown(shape)} for one recipe: expected one of shape "
+            f"{place}: {block.path} gives {_shown(output)} for one recipe: expected one of shape "
             f"({len(model.names)},), as it has {len(model.names)} names"
         )
     return model
@@ -153,22 +155,23 @@ def _own_utility(block: schema.OwnUtility, features: tuple[str, ...], groups: in
     utility = construct(block.path, place, features=features, groups=groups, rngs=rngs(), **block.arguments)
     if not isinstance(utility, utilities.Utility) or not isinstance(utility, nnx.Module):
         raise UserError(f"{place}: {block.path} is not a utility: a Flax NNX module with `__call__(features, group)`")
-    shape = _shape_of(utility, place, block.path, jnp.zeros(len(features)), jnp.int32(0))
-    if shape != ():
-        raise UserError(f"{place}: {block.path} gives {_shown(shape)} for one recipe and customer: expected a scalar")
+    output = _output_of(utility, place, block.path, jnp.zeros(len(features)), jnp.int32(0))
+    if output is None or output.shape != ():
+        raise UserError(f"{place}: {block.path} gives {_shown(output)} for one recipe and customer: expected a scalar")
     return utility
 
 
-def _shape_of(module: nnx.Module, place: str, path: str, *inputs: PyTree) -> tuple[int, ...] | None:
-    """Shape of what a module of the user's own gives; None if it is no array. Nothing is computed."""
+def _output_of(module: nnx.Module, place: str, path: str, *inputs: PyTree) -> jax.ShapeDtypeStruct | None:
+    """What a module of the user's own gives; None if it is no array of real numbers. Nothing is computed."""
     function, parameters = Functional.split(module)
     with own_code(place, path, "calling it"):
         output = jax.eval_shape(lambda values: function(values)(*inputs), parameters)
-    return output.shape if isinstance(output, jax.ShapeDtypeStruct) else None
+    is_real = isinstance(output, jax.ShapeDtypeStruct) and jnp.issubdtype(output.dtype, jnp.floating)
+    return output if is_real else None
 
 
-def _shown(shape: tuple[int, ...] | None) -> str:
-    return "no array" if shape is None else f"an array of shape {shape}"
+def _shown(output: jax.ShapeDtypeStruct | None) -> str:
+    return "no array of real numbers" if output is None else f"an array of shape {output.shape}"
 
 
 def _scaling(

@@ -21,8 +21,10 @@ class Cake(nnx.Module):
 
     def __init__(self, amounts: Float[Array, " n"], settings: Settings = NO_SETTINGS) -> None:
         self.amounts = nnx.Param(amounts)
+        self.names = tuple(settings)
         self.settings = nnx.Dict({name: nnx.Param(value) for name, value in settings.items()})
 
     def __call__(self) -> tuple[Float[Array, " n"], Settings]:
         """The recipe and the settings."""
-        return self.amounts[...], {name: value[...] for name, value in self.settings.items()}
+        # By name, not by `items()`: the entries are attributes, and one may be called just that.
+        return self.amounts[...], {name: self.settings[name][...] for name in self.names}

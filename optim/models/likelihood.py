@@ -23,7 +23,7 @@ class LikelihoodModel(nnx.Module):
 
     Args:
         properties: property model, or None.
-        reads_settings: the property model is a `SettingsReader`.
+        settings: the settings that the property model reads; with some it is a `SettingsReader`.
         utility: utility, or None where no stage needs one.
         link: link from utility to response.
         feature_map: which amounts and properties are features.
@@ -39,10 +39,10 @@ class LikelihoodModel(nnx.Module):
         feature_map: FeatureMap,
         center: Float[np.ndarray, " k"],
         scale: Float[np.ndarray, " k"],
-        reads_settings: bool = False,
+        settings: tuple[str, ...] = (),
     ) -> None:
         self.properties = properties
-        self.reads_settings = reads_settings
+        self.settings = settings
         self.utility = utility
         self.link = link
         self.feature_map = feature_map
@@ -53,11 +53,11 @@ class LikelihoodModel(nnx.Module):
         if self.properties is None:
             return jnp.zeros(0)
         model = cast(Callable[..., Array], self.properties)
-        return model(amounts, settings) if self.reads_settings else model(amounts)
+        return model(amounts, {name: settings[name] for name in self.settings}) if self.settings else model(amounts)
 
     def features(self, amounts: Float[Array, " n"]) -> Float[Array, " k"]:
         """Scaled features of one recipe. (Properties that depend on settings are no features: the config says so.)"""
-        properties = jnp.zeros(0) if self.reads_settings else self.properties_of(amounts)
+        properties = jnp.zeros(0) if self.settings else self.properties_of(amounts)
         raw = self.feature_map(amounts, properties)
         return (raw - self.center[...]) / self.scale[...]
 

@@ -103,7 +103,7 @@ def _best_cake(study: Study, stage: Stage, state: State, *, liking_is_known: boo
         "stationarity": certificate.stationarity,
         "active": list(certificate.active),
     }
-    declared = modifications(study.config.stages[stage.name])
+    declared = modifications(study.config, stage.name)
     if declared:
         result["certificate"]["modifications"] = list(declared)
     return result

@@ -49,8 +49,8 @@ class StageCheck:
 def check_study(config: Config) -> Iterator[StageCheck]:
     """Check the loss or score of one stage after the other, in double precision, without training anything.
 
-    The likelihood model stands at its initial parameters with some noise added, a cake halfway between the centre of
-    its bounds and a random start, all of it drawn from the config's seed.
+    What fits train stands at its initial value with some noise added, a cake halfway between the centre of its bounds
+    and a random start, all of it drawn from the config's seed.
 
     Raises:
         UserError: the tables are wrong, or do not fit the config.
@@ -58,16 +58,23 @@ def check_study(config: Config) -> Iterator[StageCheck]:
     config = config.model_copy(update={"precision": "float64"})
     set_precision(config)
     study = build_study(config)
-    parameters = {"model": jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), study.parameters["model"])}
-    parameters = _with_noise(parameters, stream(config.seed, "check-gradients"))
+    parameters = _with_noise(study, stream(config.seed, "check-gradients"))
     for stage, block in zip(study.stages, config.stages.values(), strict=True):
         function = _SCORE.format(block.score.kind) if block.kind == "bake" else f"loss {block.loss.kind}"
         report = _score(study, stage, parameters) if stage.bakes else _loss(stage, parameters)
-        yield StageCheck(stage.name, function, report, modifications(block))
+        yield StageCheck(stage.name, function, report, modifications(config, stage.name))
 
 
-def _with_noise(parameters: Parameters, random: np.random.Generator) -> Parameters:
-    return jax.tree.map(lambda leaf: leaf + SPREAD * random.standard_normal(leaf.shape), parameters)
+def _with_noise(study: Study, random: np.random.Generator) -> Parameters:
+    """The initial parameters, with noise on those that a stage trains: constants of formulas are what they are."""
+    model = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), study.parameters["model"])
+    trained = {part for stage in study.stages for part in stage.train or ()}
+
+    def noisy(leaf: Array) -> Array:
+        noise = SPREAD * random.standard_normal((2, *leaf.shape))
+        return leaf + (noise[0] + 1j * noise[1] if jnp.iscomplexobj(leaf) else noise[0])
+
+    return {"model": {part: jax.tree.map(noisy, model[part]) if part in trained else model[part] for part in model}}
 
 
 def _loss(stage: Stage, parameters: Parameters) -> GradientReport:

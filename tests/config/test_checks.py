@@ -274,6 +274,10 @@ TARGET = "stages.bake.score.targets"
           "model.utility={kind: linear, features: [maturity]}"],
          "model.utility.features.0: `maturity` depends on settings, which are not known of the recipes that were "
          "tasted: use `amounts` or `fractions`"),
+        (["settings.humidity={min: 0, max: 1}"],
+         "settings.humidity: nothing reads `humidity`, so nothing can be said about it: remove it, or use it in"),
+        (["settings.vibration_real={min: 0, max: 1}", f"{TARGET}.maturity=vibration_real"],
+         "settings.vibration: its part `vibration_real` is also a setting: rename one of them"),
         (["model.properties={kind: own, path: 'm.py:P', settings: [heat]}"],
          "model.properties.settings.0: unknown setting `heat`: expected `temperature` or `vibration`"),
     ],
@@ -291,6 +295,8 @@ def test_settings_processes_and_held_targets(overrides: list[str], expected: str
         ["settings.vibration.fixed=[1, 0]", "stages.bake.starts=[{flour: 2, sugar: 1, yeast: 1, temperature: 25}]"],
         ["ingredients={flour: {fixed: 9}, sugar: {fixed: 2}, yeast: {fixed: 1}}"],
         ["stages.bake.optimizer.limits={temperature: 1, vibration: 0}"],
+        ["settings.humidity={min: 0, max: 1}", f"{TARGET}.maturity=40*humidity"],
+        ["settings.humidity={min: 0, max: 1}", "stages.bake.score={kind: own, path: 'm.py:score'}"],
     ],
 )
 def test_what_fits_together_of_a_dough_is_accepted(overrides: list[str], loaded: Loaded) -> None:

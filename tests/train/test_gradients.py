@@ -58,6 +58,41 @@ def test_limits_and_held_targets_are_left_out_and_named(small: Studies) -> None:
     assert checks[1].modifications == ("gradient of sugar limited to ±0.01", "target of fluffiness held")
 
 
+COMPLEX = """\
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+@jax.custom_jvp
+def square(x):
+    return x * x
+
+
+square.defjvp(lambda primals, tangents: (square(primals[0]), 4.0 * primals[0] * tangents[0]))
+
+
+class Turning(nnx.Module):
+    def __init__(self, features, groups, rngs):
+        self.turn = nnx.Param(jnp.full(len(features), 0.1 + 0j))
+
+    def __call__(self, features, group):
+        return jnp.sum(features * (self.turn[...].real + square(self.turn[...].imag)))
+"""
+
+
+def test_a_rule_that_looks_right_on_the_real_axis_is_found_wrong(
+    small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "turning.py").write_text(COMPLEX)
+    config = small('model.utility={kind: own, path: "turning.py:Turning", features: [amounts]}')
+    fit = next(check_study(config))
+    assert not fit.report.passed
+    assert "turn" in fit.report.worst.entry
+    assert fit.report.worst.entry.count(".imag") >= 1
+
+
 def test_the_sourdoughs_gradient_is_right_end_to_end() -> None:
     """Through yeast, starter, dough and mixer, first and second order, in both modes."""
     (check,) = check_study(load(SOURDOUGH))

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optim.config.errors import UserError
 from optim.config.loading import load
 from optim.config.schema import Config
 from optim.models.flat import Flat
 from optim.train.report import Silent
 from optim.train.run import resume
+from optim.train.study import build_study
 from tests.runs.reading import tags_of
 from tests.train.helpers import assert_same_bits, in_memory, last_checkpoint, run
 
@@ -113,6 +115,27 @@ def test_a_limit_on_a_setting_acts(study: Path) -> None:
     assert found[0]["heat"] > 20.5
 
 
+def test_a_setting_may_be_called_what_a_mapping_is_asked_for(study: Path) -> None:
+    (study.parent / "mine.py").write_text(
+        "def score(recipe, customer):\n    return -(recipe.settings['items'] - 2) ** 2\n"
+    )
+    settings = "settings={items: {min: 0, max: 5}, keys: {min: 0, max: 1, fixed: 1}}"
+    assert [end["items"] for end in ends(load(study, [settings]))] == pytest.approx([2.0] * 11, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ("recipe.settings['vibration']", "expected a real number; take its real part, or its modulus"),
+        ("3", "the score gives int32 for one customer: expected a real number"),
+    ],
+)
+def test_a_score_that_is_no_real_number_is_refused(study: Path, returned: str, expected: str) -> None:
+    (study.parent / "mine.py").write_text(f"def score(recipe, customer):\n    return {returned}\n")
+    with pytest.raises(UserError, match=expected):
+        build_study(load(study))
+
+
 PROPERTIES = """\
 import jax.numpy as jnp
 from flax import nnx
@@ -131,8 +154,23 @@ def test_a_property_model_of_the_users_own_reads_settings(study: Path) -> None:
     (study.parent / "oven.py").write_text(PROPERTIES)
     model = 'model.properties={kind: own, path: "oven.py:Oven", settings: [heat]}'
     score = "stages.mix.score={kind: deliciousness, targets: {crust: 60, }, cost: prices}"
-    found = ends(load(study, [model, score, "ingredients.flour.fixed=2", "settings.vibration.fixed=[0, 0]"]))
+    found = ends(load(study, [model, score, "ingredients.flour.fixed=2", "settings={heat: {min: 10, max: 40}}"]))
     assert [end["heat"] for end in found] == pytest.approx([30.0] * 11, abs=0.01)
+
+
+def test_a_property_model_sees_the_settings_that_it_lists_alone(study: Path) -> None:
+    source = PROPERTIES.replace('settings["heat"]', 'settings["vibration"].real')
+    (study.parent / "oven.py").write_text(source)
+    model = 'model.properties={kind: own, path: "oven.py:Oven", settings: [heat]}'
+    with pytest.raises(UserError, match="vibration"):
+        build_study(load(study, [model]))
+
+
+def test_a_property_that_is_no_real_number_is_refused(study: Path) -> None:
+    (study.parent / "oven.py").write_text(PROPERTIES.replace('settings["heat"]', '(1j * settings["heat"])'))
+    model = 'model.properties={kind: own, path: "oven.py:Oven", settings: [heat]}'
+    with pytest.raises(UserError, match="gives no array of real numbers for one recipe"):
+        build_study(load(study, [model]))
 
 
 def test_a_gradient_with_respect_to_complex_parameters_points_uphill() -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from optim.config.loading import load
+from optim.losses.cake import CakeObjective
+from optim.optimize.certificate import certify
+from optim.train.study import cake_layout
 from tests.train.helpers import in_memory
 
 CONFIG = Path(__file__).parent.parent.parent / "configs" / "sourdough.yaml"
@@ -58,3 +63,13 @@ def test_every_start_reaches_the_optimum_that_scipy_finds() -> None:
     agreeing = np.asarray(measured.recipes)[np.argmax(scores)]
     np.testing.assert_allclose(agreeing / WIDTH, expected / WIDTH, atol=1e-3)  # in units of the ranges
     assert score(agreeing) == pytest.approx(scores.max(), rel=1e-9)
+    objective = study.stages[-1].objective
+    assert isinstance(objective, CakeObjective)
+    constants, layout = (
+        objective.constants({"model": jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), study.parameters["model"])}),
+        cake_layout(study.space),
+    )
+    gradient = jax.grad(lambda v: objective.mean_score(layout.unravel(v), constants))(jnp.asarray(agreeing))
+    found = certify(study.space, agreeing[None], scores.max()[None], np.asarray(gradient))
+    assert found.stationarity < 0.01  # per range, where the gradient at the starts is of the order of 1,000
+    assert found.active == ("water max",)

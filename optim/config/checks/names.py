@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optim.config.schema import Bakery, Config, Fit, OwnProperties, PropertyLoss, Sourdough
+from optim.config.schema import Bakery, Config, Fit, OwnProperties, PropertyLoss, Sourdough, settings_read
 
 NEEDED_INGREDIENTS = {
     Bakery: ("butter", "eggs", "flour", "sugar"),
@@ -33,8 +33,12 @@ def real_settings(config: Config) -> list[str]:
 
 def reads_settings(config: Config) -> bool:
     """Whether the properties of a recipe depend on settings."""
-    model = config.model.properties
-    return isinstance(model, Sourdough) or (isinstance(model, OwnProperties) and bool(model.settings))
+    return bool(settings_read(config.model.properties))
+
+
+def coordinates(config: Config, name: str) -> tuple[str, ...]:
+    """What a setting is called where its parts are told apart."""
+    return (f"{name}_real", f"{name}_imag") if config.settings[name].complex else (name,)
 
 
 def properties(config: Config) -> list[str] | None:

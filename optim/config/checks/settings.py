@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
-from optim.config.checks.names import SOURDOUGH_SETTINGS, properties
+from optim.config.checks.names import SOURDOUGH_SETTINGS, coordinates, properties
+from optim.config.formulas import parse
 from optim.config.naming import nearest, unknown
-from optim.config.schema import Config, OwnProperties, Setting, Sourdough
+from optim.config.schema import (
+    Bake,
+    Config,
+    DeliciousnessScore,
+    HeldTarget,
+    OwnProperties,
+    OwnScore,
+    Setting,
+    Sourdough,
+    settings_read,
+)
 from optim.config.source import Finding, KeyPath
 
 
@@ -40,6 +52,34 @@ def names(config: Config) -> Iterator[Finding]:
     for name in config.settings:
         if name in taken:
             yield ("settings", name), f"`{name}` is also {taken[name]}: rename one of them"
+            continue
+        others = {**taken, **dict.fromkeys((other for other in config.settings if other != name), "a setting")}
+        for part in coordinates(config, name):
+            if part != name and part in others:
+                yield ("settings", name), f"its part `{part}` is also {others[part]}: rename one of them"
+
+
+def read(config: Config) -> Iterator[Finding]:
+    """Something depends on every setting that is trained."""
+    model, stages = config.model.properties, config.stages.values()
+    bakes = [stage for stage in stages if isinstance(stage, Bake)]
+    if any(isinstance(stage.score, OwnScore) for stage in bakes):
+        return  # which may read them all
+    known = {*settings_read(model), *(name for stage in bakes for name in _in_formulas(stage))}
+    for name in config.settings:
+        if name not in known:
+            remedy = "remove it, or use it in a target's formula or in a property model or score of your own"
+            yield ("settings", name), f"nothing reads `{name}`, so nothing can be said about it: {remedy}"
+
+
+def _in_formulas(stage: Bake) -> Iterator[str]:
+    """Names in the formulas of a stage's targets; one that is wrong is a finding of its own."""
+    targets = stage.score.targets.values() if isinstance(stage.score, DeliciousnessScore) else ()
+    for target in targets:
+        text = target.formula if isinstance(target, HeldTarget) else target
+        if isinstance(text, str):
+            with suppress(ValueError):
+                yield from parse(text).names
 
 
 def of_the_model(config: Config) -> Iterator[Finding]:
@@ -61,5 +101,5 @@ def of_the_model(config: Config) -> Iterator[Finding]:
             yield ("settings", name), f"`sourdough` needs a {kind} `{name}`: set `complex: {str(is_complex).lower()}`"
 
 
-CHECKS = (names, of_the_model)
+CHECKS = (names, of_the_model, read)
 SETTING_CHECKS = (bounds,)
