@@ -4,6 +4,7 @@
     python experiments/derivative_course.py --row S7          (one section: its code, what it shows, all its figures)
     python experiments/derivative_course.py --no-pictures     (the table alone)
 
+The source is the tutorial that this project grew out of: JAX's automatic differentiation, told as baking a cake.
 All 22 rows should agree: each of our figures a lies within 1e-6 + 1e-5 |b| of the source's b, and what is claimed
 beyond the figures holds. The exit code is 1 if a row disagrees or fails. The source printed its figures in float32, and
 so they are computed here. The pictures are
@@ -593,7 +594,7 @@ def figures_text(outcome: Outcome, side: str) -> str:
 
 def course_table(outcomes: Iterable[Outcome]) -> Table:
     """A row for each section; of many figures the one that differs most, as a share of what is allowed."""
-    table = Table(show_edge=False, pad_edge=False, show_lines=True, title="Every derivative, beside the source's")
+    table = Table(show_edge=False, pad_edge=False, show_lines=True, title="Every derivative, beside what its source, a tutorial, printed")
     table.add_column("")
     table.add_column("what", ratio=1)
     table.add_column("ours", max_width=24)

@@ -41,3 +41,9 @@ def raise_unless(
     known = jax.pure_callback(on_host, result, condition, *shown, vmap_method="broadcast_all")
     # The value has to depend on the callback's, or the compiler would leave the callback out.
     return jax.tree.map(lambda leaf: jnp.where(jnp.all(known), leaf, jnp.nan), value)
+
+
+def raised_inside(error: BaseException) -> str | None:
+    """The text of the error that `raise_unless` raised inside compiled code, if that is what JAX's error is about."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if len(lines) > 1 and "callback" in lines[0].lower() else None

@@ -20,9 +20,12 @@ def run(options: argparse.Namespace) -> int:
 
         for check in check_study(config):
             console.print(f"\n{check.stage}: {check.function}", style="bold", highlight=False)
+            if check.recipe:
+                recipe = ", ".join(f"{name} {value:.4g}" for name, value in check.recipe.items())
+                console.print(f"at {recipe}", highlight=False, soft_wrap=True)
             console.print(str(check.report), highlight=False, soft_wrap=True, markup=False)
             for text in check.modifications:
-                console.print(f"declared, left out here: {text}", highlight=False, soft_wrap=True)
+                console.print(f"left out, as it acts in training alone: {text}", highlight=False, soft_wrap=True)
             if not check.report.passed:
                 wrong.append(check.stage)
             status.print(f"{check.stage} checked", style="dim")

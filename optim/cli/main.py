@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("directory", type=Path, metavar="RUN", help="the run directory, such as runs/cake")
     resume.add_argument("overrides", nargs="*", metavar="key.path=value", help="a change that a running study allows")
 
-    check = commands.add_parser("check-gradients", help="check the derivatives of every loss and score of a study")
+    check = commands.add_parser(
+        "check-gradients", help="check the derivatives of every loss and score of a study, at a point"
+    )
     check.add_argument("config", type=Path, metavar="CONFIG", help="the study (YAML)")
     check.add_argument("overrides", nargs="*", metavar="key.path=value", help=overrides)
 

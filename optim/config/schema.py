@@ -49,14 +49,15 @@ Value = Annotated[float | Pair, Expected("a number (of a complex setting [real, 
 class Setting(Block):
     """A setting of a process, such as a temperature: trained beside the amounts, in no total, without a price."""
 
-    min: float
-    """Least value allowed, in `unit`; of a complex setting, of its real and of its imaginary part."""
-    max: float
-    """Greatest value allowed, in `unit`; of a complex setting, of its real and of its imaginary part."""
+    min: float | None = None
+    """Least value allowed, in `unit`; of a complex setting, of both its parts. Required unless it is fixed."""
+    max: float | None = None
+    """Greatest value allowed, in `unit`; of a complex setting, of both its parts. Required unless it is fixed."""
     unit: str = ""
     """Unit of the values, such as °C; for display."""
     complex: bool = False
-    """A complex number, such as a vibration with amplitude and phase. Its values are written as [real, imaginary]."""
+    """A complex number, such as a vibration with amplitude and phase. Its values are written as [real, imaginary], or
+    as one number where they are real."""
     fixed: Value | None = None
     """Hold the setting at this value: the process has it, but it is not trained."""
 

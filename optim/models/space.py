@@ -102,6 +102,16 @@ def build_space(config: Config) -> RecipeSpace:
 
 
 def _setting(setting: Setting) -> SettingSpace:
-    low, high = (setting.min, setting.max) if setting.fixed is None else (setting.fixed, setting.fixed)
+    if setting.fixed is not None:
+        held = as_parts(setting.fixed, 2 if setting.complex else 1)
+        return SettingSpace(setting.unit, held, held)
+    assert setting.min is not None  # the config's checks hold both
+    assert setting.max is not None
     parts = 2 if setting.complex else 1
-    return SettingSpace(setting.unit, np.full(parts, low), np.full(parts, high))
+    return SettingSpace(setting.unit, np.full(parts, setting.min), np.full(parts, setting.max))
+
+
+def as_parts(value: float | tuple[float, float], parts: int) -> Float[np.ndarray, " parts"]:
+    """A number as its real and, where it has two parts, its imaginary one."""
+    given = np.ravel(value).astype(float)
+    return np.concatenate([given, np.zeros(parts - len(given))])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from optim.models.space import RecipeSpace
+from optim.models.space import RecipeSpace, as_parts
 from optim.optimize.region import project, region_of
 
 Start = Mapping[str, float | tuple[float, float]]
@@ -46,5 +46,7 @@ def _with_settings(space: RecipeSpace, side: str) -> Float[np.ndarray, " d"]:
 def _given(space: RecipeSpace, start: Start) -> Float[np.ndarray, " d"]:
     """The coordinates of a recipe; what it leaves out is fixed, and has equal bounds."""
     amounts = [start.get(name, low) for name, low in zip(space.names, space.lower, strict=True)]
-    settings = [np.ravel(start.get(name, tuple(one.lower))) for name, one in space.settings.items()]
+    settings = [
+        as_parts(start[name], len(one.lower)) if name in start else one.lower for name, one in space.settings.items()
+    ]
     return np.concatenate([np.asarray(amounts, float), *settings])

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from optim.autodiff.checks.check import check_gradients
 from optim.autodiff.checks.report import GradientReport
 from optim.config.modifications import modifications
-from optim.config.schema import Config
+from optim.config.schema import Bake, Config
 from optim.data.streams import stream
 from optim.losses.cake import CakeObjective
 from optim.losses.objective import Parameters, batch_loss
@@ -38,19 +38,22 @@ class StageCheck:
         function: what was differentiated, and in which variables.
         report: the derivatives.
         modifications: what the stage declares to do to its gradient in training, which was left out.
+        recipe: where: the amounts and settings, of a bake; empty for a fit.
     """
 
     stage: str
     function: str
     report: GradientReport
     modifications: tuple[str, ...]
+    recipe: dict[str, float]
 
 
 def check_study(config: Config) -> Iterator[StageCheck]:
     """Check the loss or score of one stage after the other, in double precision, without training anything.
 
-    What fits train stands at its initial value with some noise added, a cake halfway between the centre of its bounds
-    and a random start, all of it drawn from the config's seed.
+    Each is checked at one point. What fits train stands at its initial value with some noise added; a cake at the first
+    start that its stage gives by hand, else halfway between the centre of its bounds and a random start. What is
+    random is drawn from the config's seed.
 
     Raises:
         UserError: the tables are wrong, or do not fit the config.
@@ -61,8 +64,10 @@ def check_study(config: Config) -> Iterator[StageCheck]:
     parameters = _with_noise(study, stream(config.seed, "check-gradients"))
     for stage, block in zip(study.stages, config.stages.values(), strict=True):
         function = _SCORE.format(block.score.kind) if block.kind == "bake" else f"loss {block.loss.kind}"
-        report = _score(study, stage, parameters) if stage.bakes else _loss(stage, parameters)
-        yield StageCheck(stage.name, function, report, modifications(config, stage.name))
+        recipe = _recipe(study, block) if isinstance(block, Bake) else np.zeros(0)
+        report = _score(study, stage, parameters, recipe) if stage.bakes else _loss(stage, parameters)
+        where = dict(zip(study.space.coordinates, recipe.tolist(), strict=True)) if stage.bakes else {}
+        yield StageCheck(stage.name, function, report, modifications(config, stage.name), where)
 
 
 def _with_noise(study: Study, random: np.random.Generator) -> Parameters:
@@ -87,12 +92,20 @@ def _loss(stage: Stage, parameters: Parameters) -> GradientReport:
     )
 
 
-def _score(study: Study, stage: Stage, parameters: Parameters) -> GradientReport:
+def _recipe(study: Study, block: Bake) -> Float[np.ndarray, " d"]:
+    """The cake at which a score is checked."""
+    if isinstance(block.starts, list):
+        return np.asarray(build_starts(block.starts, study.space, np.random.default_rng(0)))[0]
+    random = stream(study.config.seed, "check-gradients/start")
+    return np.asarray(build_starts(2, study.space, random)).mean(axis=0)
+
+
+def _score(study: Study, stage: Stage, parameters: Parameters, recipe: Float[np.ndarray, " d"]) -> GradientReport:
     """The plain score of a cake, in the amounts and settings that are free, each in units of its range."""
     objective, space = stage.objective, study.space
     assert isinstance(objective, CakeObjective)
     constants = objective.constants(parameters)
-    from_unit, point, names = _free(space, study.config.seed)
+    from_unit, point, names = _free(space, recipe)
     layout = cake_layout(space)
     return check_gradients(
         lambda unit: objective.mean_score(layout.unravel(from_unit(unit)), constants), point, names=names
@@ -100,14 +113,12 @@ def _score(study: Study, stage: Stage, parameters: Parameters) -> GradientReport
 
 
 def _free(
-    space: RecipeSpace, seed: int
+    space: RecipeSpace, recipe: Float[np.ndarray, " d"]
 ) -> tuple[Callable[[Float[Array, " free"]], Float[Array, " d"]], Float[Array, " free"], list[str]]:
-    """Free coordinates in units of their ranges → all coordinates; a point inside the bounds; and their names."""
-    starts = np.asarray(build_starts(2, space, stream(seed, "check-gradients/start")))
-    middle, ranges = starts.mean(axis=0), np.asarray(region_of(space).ranges)
-    free = np.flatnonzero(_is_free(space))
-    from_unit = lambda unit: jnp.asarray(middle).at[free].set(unit * ranges[free])
-    return from_unit, jnp.asarray(middle[free] / ranges[free]), [space.coordinates[index] for index in free]
+    """Free coordinates in units of their ranges → all coordinates; the recipe in the former; and their names."""
+    ranges, free = np.asarray(region_of(space).ranges), np.flatnonzero(_is_free(space))
+    from_unit = lambda unit: jnp.asarray(recipe).at[free].set(unit * ranges[free])
+    return from_unit, jnp.asarray(recipe[free] / ranges[free]), [space.coordinates[index] for index in free]
 
 
 def _is_free(space: RecipeSpace) -> np.ndarray:

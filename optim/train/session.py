@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from optim.autodiff.failures import raised_inside
 from optim.config.dumping import as_mapping, dump
 from optim.config.schema import Config
 from optim.runs.curves import Curves, open_curves
@@ -31,6 +32,12 @@ class DivergedError(Exception):
     """Training came to numbers that are not finite, and could not get round them."""
 
     exit_code = 3
+
+
+class OwnRuleError(Exception):
+    """A model, loss or score refused its numbers while the run was under way."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,11 @@ class Session:
             self._end("diverged", "diverge", reason=str(error))
             raise
         except BaseException as error:
-            self._end("failed", "fail", reason=f"{type(error).__name__}: {error}")
+            said = raised_inside(error)
+            reason = f"{type(error).__name__}: {error}" if said is None else said
+            self._end("failed", "fail", reason=reason)
+            if said is not None:
+                raise OwnRuleError(f"after step {self.step}: {said}") from error
             raise
 
     def _end(self, status: Status, event: EventName, **details: Any) -> None:
@@ -191,7 +202,10 @@ class Session:
         return Outcome(self.directory, result, step, None)
 
 
-_REMEDY = "A smaller learning rate, clip_global_norm or precision: float64 may help."
+_REMEDY = (
+    "A smaller learning rate, clip_global_norm or precision: float64 may help; where a process of a model does not "
+    "settle, bounds within which it does."
+)
 
 
 def _hparams(config: Config) -> dict[str, bool | int | float | str]:

@@ -93,6 +93,25 @@ def test_a_rule_that_looks_right_on_the_real_axis_is_found_wrong(
     assert fit.report.worst.entry.count(".imag") >= 1
 
 
+def test_a_study_of_customers_may_have_settings(small: Studies) -> None:
+    """Which its customers know nothing of: they tasted amounts."""
+    score = "stages.bake.score={kind: deliciousness, targets: {sweetness: 9 + temperature}}"
+    *_, bake = check_study(small("settings.temperature={min: 0, max: 1}", score))
+    assert bake.report.passed
+    assert bake.recipe["temperature"] < 1
+
+
+def test_a_kink_at_a_start_that_is_given_is_found(
+    small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kink.py").write_text("def score(recipe, customer):\n    return -abs(recipe.amounts['eggs'] - 3)\n")
+    start = "stages.bake.starts=[{butter: 1, eggs: 3, flour: 2, sugar: 1.5}]"
+    *_, bake = check_study(small('stages.bake.score={kind: own, path: "kink.py:score"}', start))
+    assert bake.recipe == {"butter": 1, "eggs": 3, "flour": 2, "sugar": 1.5}
+    assert not bake.report.passed
+
+
 def test_the_sourdoughs_gradient_is_right_end_to_end() -> None:
     """Through yeast, starter, dough and mixer, first and second order, in both modes."""
     (check,) = check_study(load(SOURDOUGH))

@@ -16,6 +16,7 @@ from optim.config.schema import Config
 from optim.models.flat import Flat
 from optim.train.report import Silent
 from optim.train.run import resume
+from optim.train.session import OwnRuleError
 from optim.train.study import build_study
 from tests.runs.reading import tags_of
 from tests.train.helpers import assert_same_bits, in_memory, last_checkpoint, run
@@ -42,6 +43,15 @@ def score(recipe, customer):
     z, heat = recipe.settings["vibration"], recipe.settings["heat"]
     smooth = 3.0 * z.real - (z.real**2 + z.imag**2)
     return smooth - 0.01 * (heat - 50.0) ** 2 - 4.0 * (recipe.amounts["flour"] - 1.5) ** 2
+"""
+REFUSES = """\
+from optim.autodiff import fixed_point
+
+
+def score(recipe, customer):
+    heat = recipe.settings["heat"]
+    settled, _ = fixed_point(lambda p, x: p * x + 1, heat / 5, 1.0, max_iterations=50, on_failure="raise")
+    return -settled
 """
 BEST = {"flour": 1.5, "water": 2.5, "heat": 40.0, "vibration_real": 1.5, "vibration_imag": 0.0}
 DECAYING = "learning_rate: {schedule: cosine_decay_schedule, init_value: RATE, decay_steps: 100%}"
@@ -104,8 +114,24 @@ def test_an_interrupted_run_ends_with_the_same_bits(study: Path, tmp_path: Path)
 def test_starts_are_given_by_name_and_fixed_settings_stay(study: Path) -> None:
     start = "stages.mix.starts=[{flour: 2, water: 2, vibration: [3, -2]}]"
     still = "stages.mix.optimizer={name: sgd, learning_rate: 0.0}"
-    (end,) = ends(load(study, [start, still, "settings.heat.fixed=20", "stages.mix.length=2"]))
+    (end,) = ends(load(study, [start, still, "settings.heat={fixed: 20}", "stages.mix.length=2"]))
     assert end == {"flour": 2, "water": 2, "heat": 20, "vibration_real": 3, "vibration_imag": -2}
+
+
+def test_a_complex_setting_may_be_given_as_a_real_number(study: Path) -> None:
+    still = "stages.mix.optimizer={name: sgd, learning_rate: 0.0}"
+    starts = "stages.mix.starts=[{flour: 2, water: 2, heat: 20, vibration: 3}]"
+    (end,) = ends(load(study, [starts, still, "stages.mix.length=2"]))
+    assert (end["vibration_real"], end["vibration_imag"]) == (3, 0)
+    (end, *_) = ends(load(study, [still, "settings.vibration={complex: true, fixed: 2}", "stages.mix.length=2"]))
+    assert (end["vibration_real"], end["vibration_imag"]) == (2, 0)
+
+
+def test_a_process_that_refuses_its_numbers_ends_the_run_with_its_own_words(study: Path, tmp_path: Path) -> None:
+    (study.parent / "mine.py").write_text(REFUSES)
+    with pytest.raises(OwnRuleError, match=r"after step 0: .*no fixed point after 50 iterations"):
+        run(load(study), tmp_path / "runs", "one")
+    assert json.loads((tmp_path / "runs" / "one" / "run.json").read_text())["status"] == "failed"
 
 
 def test_a_limit_on_a_setting_acts(study: Path) -> None:

@@ -156,12 +156,12 @@ def previous(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
 def _start(config: Config, path: KeyPath, start: dict[str, float | tuple[float, float]]) -> Iterator[Finding]:
     expected = free(config)
     missing = [name for name in expected if name not in start]
+    both = lambda joined: f"ingredient {joined} setting" if config.settings else "ingredient"
     if missing:
-        what = "ingredient and setting" if config.settings else "ingredient"
-        yield path, f"lacks {choices(missing, 'and')}: give every {what} that is not fixed"
+        yield path, f"lacks {choices(missing, 'and')}: give every {both('and')} that is not fixed"
     for name, amount in start.items():
         if name not in config.ingredients and name not in config.settings:
-            yield (*path, name), unknown("ingredient", name, expected)
+            yield (*path, name), unknown(both("or"), name, expected)
         elif name not in expected:
             held = config.ingredients[name].fixed if name in config.ingredients else config.settings[name].fixed
             yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optim.config.checks.names import free
+from optim.config.checks.names import free_ingredients
 from optim.config.naming import choices, unknown
 from optim.config.schema import Config
 from optim.config.source import Finding
@@ -70,7 +70,7 @@ def ideals(config: Config) -> Iterator[Finding]:
     simulate = config.data and config.data.simulate
     if not simulate:
         return
-    expected = free(config)
+    expected = free_ingredients(config)
     for name, segment in simulate.segments.items():
         path = ("data", "simulate", "segments", name, "ideal")
         for ingredient in segment.ideal:
@@ -87,7 +87,7 @@ def ranges(config: Config) -> Iterator[Finding]:
     """Simulated tastes are measured in shares of each ingredient's range, which must not be empty."""
     if not (config.data and config.data.simulate):
         return
-    for name in free(config):
+    for name in free_ingredients(config):
         ingredient = config.ingredients[name]
         if ingredient.min == ingredient.max:
             message = f"min and max are both {ingredient.min:g}, which leaves no range to taste: use `fixed` instead"

@@ -20,10 +20,14 @@ SIMULATED_COLUMN = "segment"
 """The one column of the table of simulated customers; it holds names."""
 
 
+def free_ingredients(config: Config) -> list[str]:
+    """The ingredients that are trained."""
+    return [name for name, ingredient in config.ingredients.items() if ingredient.fixed is None]
+
+
 def free(config: Config) -> list[str]:
     """The ingredients and settings that are trained."""
-    ingredients = [name for name, ingredient in config.ingredients.items() if ingredient.fixed is None]
-    return ingredients + [name for name, setting in config.settings.items() if setting.fixed is None]
+    return free_ingredients(config) + [name for name, setting in config.settings.items() if setting.fixed is None]
 
 
 def real_settings(config: Config) -> list[str]:

@@ -34,7 +34,8 @@ def limits(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     known: dict[str, Ingredient | Setting] = {**config.ingredients, **config.settings}
     for name in given:
         if name not in known:
-            yield (*path, "optimizer", "limits", name), unknown("ingredient", name, known)
+            what = "ingredient or setting" if config.settings else "ingredient"
+            yield (*path, "optimizer", "limits", name), unknown(what, name, known)
         elif known[name].fixed is not None:
             yield (*path, "optimizer", "limits", name), f"`{name}` is fixed and has no gradient: remove its limit"
 

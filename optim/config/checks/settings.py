@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -23,24 +24,33 @@ from optim.config.source import Finding, KeyPath
 
 
 def bounds(path: KeyPath, setting: Setting) -> Iterator[Finding]:
-    """Bounds are in order, and a value that is held is a number of the right kind inside them."""
-    low, high, fixed = setting.min, setting.max, setting.fixed
-    if low > high:
+    """A free setting has bounds, in order; a value that is held is of the right kind, and inside them."""
+    low, high = setting.min, setting.max
+    if setting.fixed is None:
+        for side, bound in (("min", low), ("max", high)):
+            if bound is None:
+                yield (*path, side), "is missing: a free setting needs bounds (or hold it with `fixed`)"
+    if low is not None and high is not None and low > high:
         yield (*path, "min"), f"min {low:g} is above max {high:g}: lower min or raise max"
-    elif fixed is not None:
-        yield from value((*path, "fixed"), setting, fixed)
+    elif setting.fixed is not None:
+        yield from value((*path, "fixed"), setting, setting.fixed)
 
 
 def value(path: KeyPath, setting: Setting, given: float | tuple[float, float]) -> Iterator[Finding]:
-    """A value is complex where the setting is, and inside its bounds."""
-    pair = isinstance(given, tuple)
-    if pair != setting.complex:
-        expected = "two numbers, [real, imaginary]" if setting.complex else "a number: the setting is not `complex`"
-        yield path, f"expected {expected}, got {'two' if pair else 'one'}"
+    """A value is complex only where the setting is, and inside its bounds."""
+    if isinstance(given, tuple) and not setting.complex:
+        yield path, "expected a number, as the setting is not `complex`, got two"
         return
-    for part in given if isinstance(given, tuple) else (given,):
-        if not setting.min <= part <= setting.max:
-            yield path, f"{part:g} is outside its bounds, {setting.min:g} to {setting.max:g}: move it inside"
+    parts = (
+        zip(("its real part ", "its imaginary part "), given, strict=True)
+        if isinstance(given, tuple)
+        else [("", given)]
+    )
+    low = -math.inf if setting.min is None else setting.min
+    high = math.inf if setting.max is None else setting.max
+    for name, part in parts:
+        if not low <= part <= high:
+            yield path, f"{name}{part:g} is outside its bounds, {low:g} to {high:g}: move it inside"
 
 
 def names(config: Config) -> Iterator[Finding]:
