@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -31,8 +32,11 @@ def derivatives(f: Callable[[Any], ArrayLike], order: int) -> Callable[[ArrayLik
         or the value are not real floating numbers.
 
     Raises:
+        TypeError: the order is not a whole number.
         ValueError: the order is below 1.
     """
+    if not isinstance(order, int | np.integer):
+        raise TypeError(f"the order of a derivative is a whole number, and {order!r} was given")
     if order < 1:
         raise ValueError(f"the order of a derivative is at least 1, and {order} was given")
 

@@ -36,14 +36,14 @@ def jacobian(
 
     Args:
         f: maps a tree of real arrays to a tree of real arrays. JAX must be able to trace it.
-        mode: how to differentiate; `auto` chooses from the shapes. Where a function has rules for reverse mode alone
-            (`jax.custom_vjp`), say `reverse`.
+        mode: how to differentiate; `auto` chooses from the shapes. Where a function has a rule for reverse mode alone
+            (`jax.custom_vjp`, as `limit_gradient` has), `auto` takes that.
 
     Returns:
         A function that gives the Labelled matrix of shape (outputs, inputs). Input and output are ravelled. Their names
         are the labels of a Labelled vector, else the places in the tree, such as `butter` or `layers[0].kernel[1,3]`;
         one array without names is numbered, and a single number gives an axis of length 1. It raises TypeError where
-        point or value are not real floating numbers.
+        point or value are not real floating numbers, and where `forward` was asked for and a rule has no forward mode.
 
     Raises:
         ValueError: there is no such mode.
@@ -59,11 +59,23 @@ def jacobian(
         require_real(value, "the function's value")
         outputs = sum(leaf.size for leaf in jax.tree.leaves(value))
         chosen = chosen_mode(flat.size, outputs) if mode == "auto" else mode
-        differentiate = jax.jacfwd if chosen == "forward" else jax.jacrev
-        values = differentiate(lambda x: ravel_pytree(f(unravel(x)))[0])(flat)
+        ravelled = lambda x: ravel_pytree(f(unravel(x)))[0]
+        values = jax.jacrev(ravelled)(flat) if chosen == "reverse" else _forward(ravelled, flat, mode == "auto")
         return Labelled(values, (component_names(value), component_names(point)))
 
     return matrix
+
+
+def _forward(f: Callable[[Array], Array], x: Array, or_reverse: bool) -> Array:
+    """The Jacobian by forward mode; where a rule has none, by reverse mode or not at all."""
+    try:
+        return jax.jacfwd(f)(x)
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        if or_reverse:
+            return jax.jacrev(f)(x)
+        raise TypeError('the function has a jax.custom_vjp rule, which has no forward mode: say "reverse"') from error
 
 
 def hessian(f: Callable[[Any], PyTree[Array]]) -> Callable[[PyTree[ArrayLike]], Labelled]:

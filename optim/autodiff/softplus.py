@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from optim.autodiff.trees import require_real
+
 ROOT = 2.0 + 3.0**0.5  # of 1 − 4e + e²; the other root is its reciprocal
 
 
@@ -20,13 +22,22 @@ def log1pexp(t: Float[ArrayLike, "*s"]) -> Float[Array, "*s"]:
     """log(1 + eᵗ), for any t: t itself far to the right, eᵗ far to the left, and NaN only where t is NaN.
 
     Its slope is σ(t), also at ±∞ (1 and 0). Forward and reverse mode of any order.
+
+    Raises:
+        TypeError: t does not hold real floating numbers.
     """
+    require_real(jnp.asarray(t), "the argument of log1pexp")
     return jnp.maximum(t, 0.0) + jnp.log1p(_decay(t))
 
 
 @jax.custom_jvp
 def sigmoid(t: Float[ArrayLike, "*s"]) -> Float[Array, "*s"]:
-    """σ(t) = 1 / (1 + e^−t), of full relative precision on both sides. Its slope is σ(t) σ(−t)."""
+    """σ(t) = 1 / (1 + e^−t), of full relative precision on both sides. Its slope is σ(t) σ(−t).
+
+    Raises:
+        TypeError: t does not hold real floating numbers.
+    """
+    require_real(jnp.asarray(t), "the argument of sigmoid")
     decay = _decay(t)
     return jnp.where(jnp.greater_equal(t, 0.0), 1.0, decay) / (1.0 + decay)
 

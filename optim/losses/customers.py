@@ -84,7 +84,8 @@ def customer_gradients(
         trained: the parameters that the gradients are for.
         constants: the objective's constants.
         clip_norm: greatest norm of a unit's gradient; None for no limit.
-        index: the units in question; None for all.
+        index: the units in question, from 0; None for all. One that is known only when the program runs is not
+            checked.
         mask: False for units that do not count: their gradients and norms are 0.
         keep_gradients: whether the gradients are in the result.
 
@@ -92,10 +93,11 @@ def customer_gradients(
         Gradients, norms, mean, share of the units that were clipped, and loss.
 
     Raises:
-        ValueError: a negative limit (the mean is NaN if it is known only when the program runs), no units, or a mask
-            of another length.
+        ValueError: a negative limit (the mean is NaN if it is known only when the program runs) or more than one, no
+            units, an index out of range, or a mask of another length.
     """
-    _refuse_negative(clip_norm)
+    _check_limit(clip_norm)
+    _check_index(index, objective.units)
     units = objective.units if index is None else len(index)
     if not units:
         raise ValueError("there is no unit to take a gradient of")
@@ -108,7 +110,7 @@ def customer_gradients(
     rows = _Rows(room, jax.lax.empty((units,), vector.dtype))
     totals, rows = _through_blocks(objective, trained, constants, index, mask, limit, rows)
     divisor = 1.0 if objective.aggregate == "sum" else jnp.maximum(totals.counted, 1.0)
-    share = jnp.nan if limit is None else totals.clipped / totals.units
+    share = jnp.nan if limit is None else jnp.asarray(totals.clipped, vector.dtype) / totals.units
     return CustomerGradients(
         gradients=rows.gradients,
         norms=rows.norms,
@@ -208,9 +210,21 @@ def _block(objective: Objective, units: int, parameters: int) -> int:
     return -(-units // blocks)
 
 
-def _refuse_negative(clip_norm: ArrayLike | None) -> None:
-    """A limit that is known while the program is built is checked then."""
-    if clip_norm is None or isinstance(clip_norm, jax.core.Tracer):
+def _check_limit(clip_norm: ArrayLike | None) -> None:
+    """One number; what is known while the program is built is checked then."""
+    if clip_norm is None:
         return
-    if not float(np.asarray(clip_norm)) >= 0:
+    if np.shape(clip_norm) != ():
+        raise ValueError(f"clip_norm has shape {np.shape(clip_norm)}: it is one number, the same for every unit")
+    if not isinstance(clip_norm, jax.core.Tracer) and not float(np.asarray(clip_norm)) >= 0:
         raise ValueError(f"clip_norm is {clip_norm}: a norm is at least 0; give None for no limit")
+
+
+def _check_index(index: Int[Array, " units"] | None, units: int) -> None:
+    """Within range, where it is known while the program is built."""
+    if index is None or isinstance(index, jax.core.Tracer):
+        return
+    numbers = np.asarray(index)
+    outside = numbers[(numbers < 0) | (numbers >= units)]
+    if outside.size:
+        raise ValueError(f"there is no unit {outside[0]}: the {units} units are numbered from 0 to {units - 1}")

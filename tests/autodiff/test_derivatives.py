@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import jax
@@ -78,6 +79,8 @@ def test_they_work_under_transformations_and_compile_once() -> None:
     ("call", "error", "message"),
     [
         (lambda: derivatives(quality, 0), ValueError, "order of a derivative is at least 1, and 0 was given"),
+        (lambda: inspect.unwrap(derivatives)(quality, 1.5), TypeError, "is a whole number, and 1.5 was given"),
+        (lambda: inspect.unwrap(derivatives)(quality, "2"), TypeError, "is a whole number, and '2' was given"),
         (lambda: derivatives(quality, 2)(1), TypeError, "point must hold floating numbers, and is int32"),
         (lambda: derivatives(quality, 2)(1j), TypeError, "point must be real, and is complex64"),
         (lambda: derivatives(lambda x: jnp.stack([x, x]), 2)(1.0), ValueError, r"one number, .* gave float32\[2\]"),

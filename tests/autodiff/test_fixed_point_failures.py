@@ -38,6 +38,27 @@ def test_what_does_not_converge_is_flagged_or_raised(update: Function) -> None:
         fixed_point(update, None, 0.0, max_iterations=400, on_failure="raise")
 
 
+@pytest.mark.parametrize(
+    ("update", "tol"),
+    [(lambda p, x: x + p, 1e-3), (lambda p, x: x + p / (1.0 + x), 1e-3), (lambda p, x: 0.99999 * x + 10 * p, None)],
+    ids=["line", "root", "beyond the precision"],
+)
+def test_short_steps_far_from_any_fixed_point_do_not_converge(update: Function, tol: float | None) -> None:
+    settings = {"tol": tol, "max_iterations": 600_000}
+    _, convergence = fixed_point(update, 1.0, 0.0, **settings)
+    assert convergence.residual <= (tol or 1e-5)
+    assert not convergence.error < 0.01
+    assert not convergence.converged
+    with pytest.raises(NotConvergedError, match=r"steps met the tolerance .*, but the error is estimated as (inf|\d)"):
+        fixed_point(update, 1.0, 0.0, on_failure="raise", **settings)
+
+
+def test_a_large_state_that_walks_away_is_flagged() -> None:
+    _, convergence = fixed_point(lambda p, x: x + p, jnp.ones(200), jnp.zeros(200), tol=1e-3, max_iterations=2000)
+    assert convergence.residual <= 1e-3
+    assert not convergence.converged
+
+
 def test_the_error_says_what_to_do_and_is_raised_in_compiled_code() -> None:
     raising = lambda a: fixed_point(knead, (a, 10.0), 0.0, max_iterations=50, on_failure="raise")[0]
     text = r"after 50 iterations: .* 7.63e-06. The update may be no contraction; .* more iterations or a larger"
@@ -52,11 +73,20 @@ def test_the_error_says_what_to_do_and_is_raised_in_compiled_code() -> None:
 
 
 def test_wrong_settings_are_refused() -> None:
-    for tol in (0.0, -1e-3, np.nan):
-        with pytest.raises(ValueError, match=r"tol is .*: it must be greater than 0"):
+    for tol in (0.0, -1e-3, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"tol is .*: it must be greater than 0 and finite"):
             fixed_point(knead, DOUGH, 0.0, tol=tol)
+    with pytest.raises(TypeError, match=r"tol is traced .*: it must be a number that is known before the function"):
+        jax.jit(lambda tol: fixed_point(knead, DOUGH, 0.0, tol=tol)[0])(1e-3)
+    for iterations in (1.5, True):
+        with pytest.raises(TypeError, match=rf"max_iterations is {iterations}: it must be a whole number"):
+            fixed_point(knead, DOUGH, 0.0, max_iterations=iterations)
     with pytest.raises(ValueError, match="max_iterations is 0: it must be at least 1"):
         fixed_point(knead, DOUGH, 0.0, max_iterations=0)
+
+
+def test_at_least_one_step_is_taken() -> None:
+    assert fixed_point(knead, DOUGH, 0.0, tol=1e300)[1].iterations == 1
 
 
 def test_a_state_that_the_update_does_not_keep_is_refused() -> None:

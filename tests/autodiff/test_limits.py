@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jaxtyping import Array
 
-from optim.autodiff import limit_gradient
+from optim.autodiff import Labelled, limit_gradient
 
 START = (1.0, 3.0, 2.0, 1.5)  # butter, eggs, flour, sugar
 PLAIN = (-0.1525816, -0.91666603, -0.66476905, 8.810353)
@@ -207,6 +209,105 @@ def test_a_name_that_does_not_exist_is_refused_with_the_nearest() -> None:
         limit_gradient(tree, {"buter": 0.1})
     with pytest.raises(ValueError, match=r"\['butter'\], but what they limit has no names"):
         limit_gradient(jnp.zeros(2), {"butter": 0.1})
+
+
+def named(values: Array) -> Labelled:
+    return Labelled.vector(("butter", "eggs", "flour", "sugar"), values)
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_the_entries_of_a_labelled_vector_are_limited_by_name(transform: Callable[..., Callable[..., object]]) -> None:
+    def score(recipe: Labelled, limit: Array, tally: Labelled) -> Array:
+        held = limit_gradient(recipe, {"butter": limit}, tally)
+        assert held.labels == recipe.labels
+        return deliciousness(held.values)
+
+    start = named(jnp.array(START))
+    gradient, tally = transform(jax.grad(score, argnums=(0, 2)))(start, jnp.array(0.1), named(jnp.zeros(4)))
+    np.testing.assert_allclose(gradient.values, BUTTER_LIMITED, rtol=2e-6)
+    np.testing.assert_array_equal(tally.values, [1.0, 0.0, 0.0, 0.0])
+
+
+def test_a_labelled_vector_may_stand_in_a_tree_and_have_axes_in_front() -> None:
+    cakes = {"cake": Labelled(jnp.ones((2, 4)), (("butter", "eggs", "flour", "sugar"),)), "salt": jnp.ones(())}
+    limits = {"cake": {"sugar": 2.0, "butter": 3}}
+    _, pull_back = jax.vjp(lambda tree: limit_gradient(tree, limits), cakes)
+    (gradient,) = pull_back(jax.tree.map(lambda leaf: jnp.full_like(leaf, 9.0), cakes))
+    np.testing.assert_array_equal(gradient["cake"].values, [[3.0, 9.0, 9.0, 2.0]] * 2)
+    assert gradient["salt"] == 9.0
+
+
+TREE = {"cake": named(np.ones(4, np.float32)), "salt": np.ones(2, np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("limit", "error", "message"),
+    [
+        ({"cake": {"buter": 0.1}}, ValueError, "limit for `cake`: unknown name `buter`; did you mean `butter`?"),
+        ({"cake": {"butter": -0.1}}, ValueError, "limit for `cake.butter` is -0.1: it must be 0 or greater"),
+        ({"cake": {"butter": None}}, ValueError, "limit for `cake.butter` is None: it must be a number"),
+        ({"cake": {"butter": [1.0]}}, ValueError, r"limit for `cake.butter` is \[1.0\]: it must be a number"),
+        ({"cake": {"butter": np.ones(3)}}, ValueError, r"limit for `cake.butter` has shape \(3,\), .* the shape \(\)"),
+        ({"salt": np.ones(3)}, ValueError, r"limit for `salt` has shape \(3,\), .* broadcast to the shape \(2,\)"),
+        ({"salt": np.ones((1, 2))}, ValueError, r"limit for `salt` has shape \(1, 2\), .* to the shape \(2,\)"),
+        ({"salt": "0.1"}, TypeError, "limit for `salt` is '0.1': it must be a real number"),
+        ({"salt": 1j}, TypeError, "limit for `salt` is 1j: it must be a real number"),
+        ({"salt": True}, TypeError, "limit for `salt` is True: it must be a real number"),
+        (None, ValueError, r"limit is None: it must be a number, .* structure of what it limits, {cake: Labelled\("),
+        ([1.0, 2.0], ValueError, r"limit is \[1.0, 2.0\]: .* or a tree with the structure of what it limits"),
+    ],
+)
+def test_a_limit_that_does_not_fit_is_refused_with_its_place(
+    limit: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        limit_gradient(TREE, limit)
+
+
+def test_the_place_of_a_wrong_limit_in_a_tree_of_limits_is_told() -> None:
+    with pytest.raises(ValueError, match=r"limit for `1` is -2\.0: it must be 0 or greater"):
+        limit_gradient([jnp.ones(2), jnp.ones(3)], [1.0, -2.0])
+    with pytest.raises(ValueError, match=r"the structure and shapes of `x`, float32\[2\]: it is float32\[3\]"):
+        limit_gradient(jnp.ones(2), 1.0, jnp.ones(3))
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan])
+def test_a_limit_that_turns_out_negative_or_nan_gives_nan_and_no_gradient_of_the_other_sign(wrong: float) -> None:
+    gradient = jax.jit(jax.grad(limited))(jnp.array(START), jnp.array([wrong, np.inf, 1.0, 1.0]))
+    np.testing.assert_allclose(gradient, [np.nan, PLAIN[1], PLAIN[2], 1.0], rtol=2e-6)
+
+
+@jax.jit
+def pulled_back(x: Array, limit: Array, tally: Array, cotangent: Array) -> tuple[Array, Array, Array]:
+    value, pull_back = jax.vjp(lambda x, tally: limit_gradient(x, limit, tally), x, tally)
+    return value, *pull_back(cotangent)
+
+
+# Compiled programs take subnormal numbers for 0.
+WIDE = st.floats(width=32, allow_subnormal=False) | st.sampled_from([0.0, np.inf, -np.inf, np.nan, 1.0, -1.0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.sampled_from([(), (3,), (2, 3)]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    numbers=st.lists(WIDE, min_size=12, max_size=12),
+    limits=st.lists(WIDE, min_size=3, max_size=3),
+)
+def test_what_goes_backward_is_what_numpy_clips(
+    shape: tuple[int, ...], dtype: type[np.floating], numbers: list[float], limits: list[float]
+) -> None:
+    size = int(np.prod(shape))
+    x, cotangent = (np.array(part, dtype).reshape(shape) for part in (numbers[:size], numbers[6 : 6 + size]))
+    limit = np.array(limits if shape else limits[0], dtype)
+    with jax.enable_x64(True):
+        value, gradient, tally = pulled_back(x, limit, np.zeros(shape, dtype), cotangent)
+    assert value.dtype == gradient.dtype == tally.dtype == dtype
+    np.testing.assert_array_equal(value, x)
+    sensible, bound = limit >= 0, np.where(limit >= 0, limit, 0)
+    clipped = np.minimum(np.maximum(cotangent, -bound), bound)
+    np.testing.assert_array_equal(gradient, np.where(sensible, clipped, np.nan))
+    np.testing.assert_array_equal(tally, np.abs(cotangent) > limit)
 
 
 @pytest.mark.parametrize("x", [jnp.arange(3), jnp.ones(2, bool), jnp.ones((), complex), 2], ids=str)

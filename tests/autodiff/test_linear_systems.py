@@ -56,6 +56,48 @@ def test_a_large_state_is_differentiated_by_products_alone() -> None:
     np.testing.assert_allclose(product[1], series(np.roll(adjoint, -1), -1), rtol=1e-8, atol=1e-8)
 
 
+def shifted(size: int, a: float) -> np.ndarray:
+    """I − a S for a cyclic shift S: near a = 1 as hard for GMRES as it gets."""
+    return np.eye(size) - a * np.roll(np.eye(size), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "a", "tolerance"),
+    [(np.float32, 200, 0.97, 2e-6), (np.float32, 129, 0.999, 1e-4), (np.float64, 129, 0.999, 1e-11)],
+)
+def test_a_large_system_is_solved_to_the_precision(dtype: type, size: int, a: float, tolerance: float) -> None:
+    """At 0.97, a residual of √ε would leave 5e-5; at 0.999, GMRES fails."""
+    right = np.random.default_rng(1).normal(size=size)
+    factor = dtype(a)
+    with jax.enable_x64(True):
+        found = jax.jit(lambda v: solve_linear(lambda x: x - factor * jnp.roll(x, 1), v))(jnp.asarray(right, dtype))
+    assert found.dtype == dtype
+    expected = np.linalg.solve(shifted(size, float(factor)), right)
+    np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max(), rtol=0)
+
+
+def test_a_weak_contraction_has_derivatives_in_both_modes_beyond_the_dense_size() -> None:
+    size, a = 129, float(np.float32(0.999))
+    boost, weights = np.random.default_rng(0).normal(size=(2, size))
+
+    def solve(a: Array) -> tuple[Array, Array]:
+        update = lambda a, x: a * jnp.roll(x, 1) + boost.astype(np.float32)
+        value, convergence = fixed_point(update, a, jnp.zeros(size), max_iterations=100_000)
+        return value, convergence.converged
+
+    def both(a: Array) -> tuple[Array, ...]:
+        value, push, converged = jax.linearize(solve, a, has_aux=True)
+        (reverse,) = jax.linear_transpose(push, a)(jnp.asarray(weights, jnp.float32))
+        return value, push(jnp.ones_like(a)), reverse, converged
+
+    value, forward, reverse, converged = jax.jit(both)(jnp.float32(a))
+    assert converged
+    state = np.linalg.solve(shifted(size, a), boost)
+    tangent = np.linalg.solve(shifted(size, a), np.roll(state, 1))
+    for found, expected in ((value, state), (forward, tangent), (reverse, weights @ tangent)):
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
 @jax.jit
 def large_gradient(scale: Array, retention: Array) -> Array:
     solve = lambda b: fixed_point(lambda b, x: retention * x + b, b, b)[0]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from jaxtyping import Array, PyTree
 
 from optim.autodiff.labels import Labelled
+from optim.autodiff.limits import limit_gradient
 from optim.autodiff.matrices import chosen_mode, hessian, jacobian
 from optim.models.functional import Functional
 from optim.models.properties import Perceptron
@@ -148,15 +149,34 @@ def test_the_mode_is_chosen_by_the_shape() -> None:
 
 
 def test_auto_differentiates_in_the_chosen_mode() -> None:
-    """A rule for reverse mode alone tells which mode was taken."""
+    """A rule whose two modes differ tells which mode was taken."""
     square = jax.custom_vjp(lambda x: x**2)
-    square.defvjp(lambda x: (x**2, x), lambda x, weight: (2 * x * weight,))
-    np.testing.assert_array_equal(
-        jacobian(lambda x: jnp.sum(square(x)))(jnp.array([1.0, 3.0, 2.0])).values, [[2.0, 6.0, 4.0]]
-    )
-    with pytest.raises(TypeError, match="custom_vjp"):
-        jacobian(lambda x: jnp.ones(2) * square(x))(3.0)
-    np.testing.assert_array_equal(jacobian(lambda x: jnp.ones(2) * square(x), "reverse")(3.0).values, [[6.0], [6.0]])
+    square.defvjp(lambda x: (x**2, x), lambda x, weight: (7.0 * weight,))
+    slopes = jacobian(lambda x: jnp.sum(square(x)))(jnp.array([1.0, 3.0, 2.0])).values
+    np.testing.assert_array_equal(slopes, [[7.0, 7.0, 7.0]])
+    passes = []
+    counted = jax.custom_jvp(lambda x: x**2)
+    counted.defjvps(lambda tangent, _, x: passes.append(jnp.shape(tangent)) or 2.0 * x * tangent)
+    jacobian(lambda x: jnp.ones(2) * counted(x))(3.0)
+    assert passes == [()]
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_where_a_rule_has_no_forward_mode_auto_takes_reverse(transform: Callable[..., Callable[..., Any]]) -> None:
+    """An active gradient limit: forward mode would be chosen from the shapes."""
+    limited = lambda x: jnp.array([1.0, 5.0]) * limit_gradient(x, 2.0) ** 2
+    for mode in ("auto", "reverse"):
+        np.testing.assert_array_equal(transform(jacobian(limited, mode))(3.0).values, [[2.0], [2.0]])
+    with pytest.raises(TypeError, match=r'has a jax\.custom_vjp rule, which has no forward mode: say "reverse"'):
+        transform(jacobian(limited, "forward"))(3.0)
+
+
+def test_other_type_errors_of_a_function_are_not_hidden() -> None:
+    def broken(x: Array) -> Array:
+        return jnp.stack([x, jnp.sin("salt")])
+
+    with pytest.raises(TypeError, match=r"str|salt"):
+        jacobian(broken)(3.0)
 
 
 @pytest.mark.usefixtures("float64")

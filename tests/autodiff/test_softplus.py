@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 
@@ -10,6 +11,8 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from optim.autodiff.softplus import log1pexp, sigmoid
 
@@ -19,6 +22,7 @@ NEAR = np.concatenate([np.linspace(-80, 80, 161), np.linspace(-3, 3, 101), CROSS
 FAR = np.array([-1e4, -1e3, -500.0, -104.0, -88.8, -81.0, 81.0, 88.8, 104.0, 500.0, 1e3, 1e4])
 
 
+@cache
 def derivative(order: int) -> Callable[..., jax.Array]:
     function = log1pexp
     for _ in range(order):
@@ -76,6 +80,43 @@ def test_far_out_every_order_is_finite_and_right(order: int) -> None:
     found = np.asarray(derivative(order)(jnp.asarray(FAR, jnp.float32)), float)
     true = np.array([exact(float(t), order) for t in FAR.astype(np.float32)])
     assert np.all(np.abs(found - true) <= (1e-35 if order else 1e-35 + 1e-7 * true))
+
+
+ANYWHERE = st.floats(-1e4, 1e4) | st.floats(-110, 110) | st.floats(-1, 1) | st.sampled_from([-1e4, 1e4, -0.0, 1e-30])
+
+
+@settings(max_examples=25, deadline=None)
+@given(points=st.lists(ANYWHERE, min_size=4, max_size=4), dtype=st.sampled_from([np.float32, np.float64]))
+def test_every_order_is_right_anywhere(points: list[float], dtype: type[np.floating]) -> None:
+    at, units = np.array(points, dtype), np.finfo(dtype).eps / np.finfo(np.float64).eps
+    with jax.enable_x64(True):
+        found = [np.asarray(derivative(order)(jnp.asarray(at))) for order in ORDERS]
+    for order, numbers in zip(ORDERS, found, strict=True):
+        true = np.array([exact(float(t), order) for t in at])
+        top = largest(order) if order else 0.0
+        allowed = units * (2e-15 * np.abs(true) + 2e-16 * top) + 4 * np.finfo(dtype).tiny
+        assert numbers.dtype == dtype
+        assert np.all(np.abs(numbers.astype(float) - true) <= allowed), order
+
+
+@pytest.mark.parametrize("function", [log1pexp, sigmoid])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (jnp.array(1j), "must be real, and is complex64"),
+        (jnp.array([True]), "must hold floating numbers, and is bool"),
+        (jnp.array(200, jnp.uint8), "must hold floating numbers, and is uint8: convert it, or write 1.0 for 1"),
+        (3, "must hold floating numbers, and is int32"),
+    ],
+    ids=["complex", "bool", "unsigned", "int"],
+)
+def test_only_real_floating_numbers_are_accepted(
+    function: Callable[..., jax.Array], given: object, message: str
+) -> None:
+    unchecked = inspect.unwrap(function.fun)
+    for call in (unchecked, jax.jit(unchecked)):
+        with pytest.raises(TypeError, match=f"the argument of {function.__name__} {message}"):
+            call(given)
 
 
 def test_the_printed_figure() -> None:

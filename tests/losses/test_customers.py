@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from optim.config import schema
@@ -208,6 +211,51 @@ def test_some_customers_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(vector(least.mean), vector(result.mean))
 
 
+PANELS: dict[tuple[int, ...], Aggregate] = {
+    RAGGED: "sum",
+    (0, 7, 1, 1): "mean_customers",
+    (2, 2, 2): "mean_responses",
+}
+Compiled = Callable[[Any, Any, Any], CustomerGradients]
+
+
+@cache
+def prepared(lengths: tuple[int, ...]) -> tuple[Compiled, Doubles, Doubles]:
+    """Gradients for a limit, an index and a mask; each customer's gradient by hand, and their numbers of responses."""
+    objective, parameters, trained = fit(panel_of(lengths, seed=1), PANELS[lengths])
+    constants = objective.constants(parameters)
+    run = lambda limit, index, mask: customer_gradients(
+        objective, trained, constants, clip_norm=limit, index=index, mask=mask
+    )
+    return jax.jit(run), by_hand(objective, parameters)[0], np.array(lengths, float)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.sampled_from(list(PANELS)),
+    clip_norm=st.floats(0, 3) | st.sampled_from([0.0, 1e-30, 1e30, np.inf]),
+    seed=st.integers(0, 2**16),
+)
+def test_any_customers_with_any_limit_are_clipped_as_by_numpy(
+    lengths: tuple[int, ...], clip_norm: float, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    index, mask = draw.integers(0, len(lengths), 6).astype(np.int32), draw.random(6) < 0.7
+    with jax.enable_x64(True):
+        run, gradients, counts = prepared(lengths)
+        result = run(jnp.float64(clip_norm), jnp.asarray(index), jnp.asarray(mask))
+    gradients, counts = gradients[index] * mask[:, None], counts[index] * mask
+    norms = np.linalg.norm(gradients, axis=1)
+    clipped = gradients * np.minimum(1, clip_norm / np.where(norms > 0, norms, 1.0))[:, None]
+    divisors = {"sum": 1.0, "mean_responses": counts.sum(), "mean_customers": np.count_nonzero(counts)}
+    mean = clipped.sum(axis=0) / max(divisors[PANELS[lengths]], 1)
+    np.testing.assert_allclose(result.gradients, gradients, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(result.norms, norms, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(vector(result.mean), mean, rtol=1e-11, atol=1e-14 * min(1, clip_norm) + 1e-300)
+    share = np.sum(norms > clip_norm) / mask.sum() if mask.any() else np.nan
+    np.testing.assert_allclose(result.clipped_share, share, rtol=1e-12)
+
+
 def test_members_side_by_side() -> None:
     objective, parameters, trained = fit(panel_of(RAGGED))
     constants = objective.constants(parameters)
@@ -224,8 +272,8 @@ def test_members_side_by_side() -> None:
 def test_parameters_in_single_precision_stay_so_in_double_precision() -> None:
     objective, parameters, trained = fit(panel_of(RAGGED))
     single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), trained)
-    for given, dtype in ((single, jnp.float32), (trained, jnp.float64)):
-        result = found((objective, parameters, given), clip_norm=0.7)
+    for point, dtype in ((single, jnp.float32), (trained, jnp.float64)):
+        result = found((objective, parameters, point), clip_norm=0.7)
         assert {leaf.dtype for leaf in jax.tree.leaves(result)} == {jnp.dtype(dtype)}
 
 
@@ -256,6 +304,14 @@ def test_mistakes_are_refused() -> None:
         customer_gradients(objective, trained, constants, mask=jnp.ones(3, bool))
     with pytest.raises(ValueError, match="there is no unit to take a gradient of"):
         customer_gradients(objective, trained, constants, index=jnp.zeros(0, jnp.int32))
+    for wrong in (-1, 2):
+        with pytest.raises(ValueError, match=f"there is no unit {wrong}: the 2 units are numbered from 0 to 1"):
+            customer_gradients(objective, trained, constants, index=jnp.array([0, wrong], jnp.int32))
+    for limits in (np.ones(5), jnp.ones(5)):
+        with pytest.raises(ValueError, match=r"clip_norm has shape \(5,\): it is one number, the same for every unit"):
+            customer_gradients(objective, trained, constants, clip_norm=limits)
+    with pytest.raises(ValueError, match=r"clip_norm has shape \(1,\)"):
+        jax.jit(lambda limit: customer_gradients(objective, trained, constants, clip_norm=limit))(jnp.ones(1))
 
 
 def test_memory_beyond_the_result_does_not_grow_with_the_customers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_the_derivatives_of_a_fit_and_a_bake_are_right(small: Studies) -> None:
     assert [(check.stage, check.function) for check in checks] == [("fit", "loss likelihood"), ("bake", BAKE)]
     for check in checks:
         assert check.report.passed, str(check.report)
-        assert len(check.report.rows) == 6
+        assert len(check.report.rows) == 7
         assert check.modifications == ()
 
 

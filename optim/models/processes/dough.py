@@ -9,20 +9,22 @@ from jaxtyping import Array, Float, Real
 
 from optim.autodiff.fixed_points import fixed_point
 
-LONGEST = 100_000  # hours; a retention of 0.999 takes 30,000 in double precision
+LONGEST = 3_000_000  # hours; a retention of 0.99999 takes 2,500,000 in double precision
 
 
 def dough_maturity(retention: Real[ArrayLike, ""], boost: Real[ArrayLike, ""]) -> Float[Array, ""]:
     """The maturity m = retention · m + boost that repeats from one hour to the next; many doughs by `jax.vmap`.
 
-    It is found by iteration from `boost`, and equals boost / (1 − retention).
+    It is found by iteration from `boost`, and equals boost / (1 − retention) to 7e-4 of 1 + |maturity| in single
+    precision and 3e-8 in double: mostly below ε / (1 − retention), where ε is the machine epsilon.
 
     Args:
         retention: share of the maturity that remains after an hour, between −1 and 1.
         boost: maturity gained an hour.
 
     Returns:
-        The maturity; NaN where it does not settle within 100,000 hours, as with any retention outside (−1, 1).
+        The maturity; NaN where it does not settle within 3,000,000 hours or the precision cannot tell it that well:
+        for a retention above about 0.9998 in single precision, above 0.99999 in double, and outside (−1, 1).
     """
     dtype = jnp.result_type(retention, boost, float)
     retention, boost = jnp.asarray(retention, dtype), jnp.asarray(boost, dtype)

@@ -8,10 +8,16 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from optim.autodiff.softplus import log1pexp, sigmoid
+from optim.autodiff.trees import require_real
 
 
 def yeast_activity(temperature: Float[ArrayLike, "*s"]) -> Float[Array, "*s"]:
-    """log(1 + eᵗ) of a scaled temperature t: none when cold, proportional to t when warm, finite at any t."""
+    """log(1 + eᵗ) of a scaled temperature t: none when cold, proportional to t when warm, finite at any t.
+
+    Raises:
+        TypeError: the temperature does not hold real floating numbers.
+    """
+    require_real(jnp.asarray(temperature), "the temperature")
     return log1pexp(temperature)
 
 

@@ -53,6 +53,23 @@ def test_the_closed_form_and_its_derivatives(retention: float, boost: float) -> 
         np.testing.assert_allclose(second(at), expected, rtol=1e-9, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_near_a_retention_of_1_it_is_right_or_not_a_number(dtype: type) -> None:
+    double = dtype == jnp.float64
+    with jax.enable_x64(True):
+        for retention, settles in ((0.99, True), (0.999, True), (0.9999, double), (0.99999, double)):
+            at = jnp.array([retention, 10.0], dtype)
+            kept = 1 - float(at[0])
+            value, gradient = both(at)
+            if not settles:
+                assert jnp.isnan(value)
+                assert jnp.isnan(gradient[0])
+                continue
+            rtol = float(jnp.finfo(dtype).eps) / kept
+            np.testing.assert_allclose(value, 10.0 / kept, rtol=rtol)
+            np.testing.assert_allclose(gradient, (10.0 / kept**2, 1 / kept), rtol=2 * rtol)
+
+
 @pytest.mark.parametrize("boost", [10.0, 1e-8, 0.0])
 @pytest.mark.parametrize("retention", [1.0, -1.0, 1.5, -3.0, np.nan])
 def test_a_dough_that_never_settles_is_not_a_number_and_neither_is_its_gradient(retention: float, boost: float) -> None:

@@ -57,6 +57,20 @@ def test_in_single_precision_it_is_the_same() -> None:
     np.testing.assert_allclose(found, balance(np.array([3.0, 0.5, 0.2])), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_near_a_retention_of_1_it_is_right_or_not_a_number(dtype: type) -> None:
+    """Without souring, yeast = feeding / (1 − retention), as with the dough."""
+    with jax.enable_x64(True):
+        for retention in (0.99, 0.999, 0.99999):
+            params = jnp.array([10.0, retention, 0.0], dtype)
+            kept = 1 - float(params[1])
+            if dtype == jnp.float32 and retention == 0.99999:
+                assert bool(jnp.all(jnp.isnan(settled(params))))
+            else:
+                rtol = float(jnp.finfo(dtype).eps) / kept
+                np.testing.assert_allclose(settled(params), (10.0 / kept, 0.0), rtol=rtol)
+
+
 def test_without_feeding_nothing_is_left() -> None:
     np.testing.assert_array_equal(settled(jnp.array([0.0, 0.5, 0.2])), [0.0, 0.0])
     gradient = jax.grad(lambda f: starter(f, 0.5, 0.2).yeast)(0.0)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jaxtyping import Array
 
 from optim.models.processes import Mixer, flavour_stability, smooth_process, tricky_process, vibration_score
@@ -77,6 +82,50 @@ def test_a_mixer_is_best_at_its_resonance_which_can_be_fitted() -> None:
     for found, along in zip(gradient(at, peak), lines, strict=True):
         expected = [(along(h) - along(-h)) / 2e-4 for h in np.eye(2) * 1e-4]
         np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+PARTS = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)  # compiled programs round subnormal numbers to 0
+COMPLEX = st.builds(complex, PARTS, PARTS)
+
+
+@jax.jit
+def everything(z: Array, resonance: Array) -> dict[str, Array]:
+    """The scores and processes of a vibration, with their derivatives; those of scores as the direction of ascent."""
+    graph, constants = nnx.split(Mixer())
+    mixer = nnx.merge(graph, jax.tree.map(lambda _: resonance, constants))
+    return {
+        "score": vibration_score(z),
+        "ascent": jnp.conj(jax.grad(vibration_score)(z)),
+        "mixer": mixer(z),
+        "mixer ascent": jnp.conj(jax.grad(mixer)(z)),
+        "process": smooth_process(z),
+        "process slope": jax.grad(smooth_process, holomorphic=True)(z),
+        "stability": flavour_stability(z.real),
+        "stability slope": jax.grad(flavour_stability)(z.real),
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(z=COMPLEX, resonance=COMPLEX, precision=st.sampled_from([np.complex64, np.complex128]))
+def test_everything_is_as_in_exact_arithmetic(z: complex, resonance: complex, precision: Any) -> None:
+    """Each part within a few units in the last place of the sum of the sizes of its terms."""
+    with jax.enable_x64(True):
+        found = jax.tree.map(np.asarray, everything(precision(z), precision(resonance)))
+    x, y, u, v = (Fraction(float(part)) for w in (precision(z), precision(resonance)) for part in (w.real, w.imag))
+    terms = {
+        "score": ([3 * x, -x * x, -y * y], []),
+        "ascent": ([Fraction(3), -2 * x], [-2 * y]),
+        "mixer": ([2 * u * x, 2 * v * y, -x * x, -y * y], []),
+        "mixer ascent": ([2 * u, -2 * x], [2 * v, -2 * y]),
+        "process": ([x * x, -y * y, x], [2 * x * y, y]),
+        "process slope": ([2 * x, Fraction(1)], [2 * y]),
+        "stability": ([Fraction(1), x * x], []),
+        "stability slope": ([2 * x], []),
+    }
+    for name, parts in terms.items():
+        for number, exact in zip((found[name].real, found[name].imag), parts, strict=True):
+            allowed = 4 * np.finfo(precision).eps * sum(map(abs, exact)) + 4 * np.finfo(precision).tiny
+            assert abs(Fraction(float(number)) - sum(exact)) <= allowed, name
 
 
 def test_the_precision_is_that_of_the_vibration() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jaxtyping import Array
+from scipy.special import expit, log_expit
 
 from optim.models.processes import Yeast, yeast_activity
 
@@ -44,6 +49,45 @@ def test_its_constants_and_the_temperature_have_the_derivatives_of_finite_differ
         up, down = (reference(40.0, **at | {name: at[name] + step}) for step in (h, -h))
         np.testing.assert_allclose(by_constants[name][...], (up - down) / (2 * h), rtol=1e-7)
     np.testing.assert_allclose(by_temperature, (reference(40.0 + 1e-4) - reference(40.0 - 1e-4)) / 2e-4, rtol=1e-7)
+
+
+@jax.jit
+def with_slope(t: Array, onset: Array, lethal: Array, width: Array) -> tuple[Array, Array]:
+    graph, constants = nnx.split(Yeast())
+    given = {"onset": onset, "lethal": lethal, "width": width}
+    yeast = nnx.merge(graph, jax.tree.map_with_path(lambda path, _: given[path[0].key], constants))
+    return jax.vmap(jax.value_and_grad(yeast))(t)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    temperatures=st.lists(st.floats(-300, 600) | st.floats(-1e6, 1e6), min_size=5, max_size=5),
+    onset=st.floats(-10, 40),
+    lethal=st.floats(30, 90),
+    width=st.floats(0.5, 20),
+)
+def test_activity_and_slope_are_those_of_scipy(
+    temperatures: list[float], onset: float, lethal: float, width: float
+) -> None:
+    t = np.array(temperatures)
+    with jax.enable_x64(True):
+        found = with_slope(t, *(jnp.float64(number) for number in (onset, lethal, width)))
+    activity, slope = (np.asarray(numbers) for numbers in found)
+    rising, dying = (t - onset) / width, (lethal - t) / width
+    logarithm = -log_expit(-rising)
+    expected = logarithm * expit(dying)
+    terms = expit(rising) * expit(dying) / width, -expected * expit(-dying) / width
+    # What is subtracted is rounded: t, onset and lethal to their own last place, which an exponential magnifies.
+    rounding = 4e-16 * (10 + (np.abs(t) + 100) / width)
+    assert np.all(np.abs(activity - expected) <= rounding * expected + 1e-300)
+    assert np.all(np.abs(slope - sum(terms)) <= rounding * (np.abs(terms[0]) + np.abs(terms[1])) + 1e-300)
+
+
+def test_only_real_floating_temperatures_are_accepted() -> None:
+    unchecked = inspect.unwrap(yeast_activity)
+    for wrong, message in ((1j, "be real, and is complex64"), (True, "hold floating numbers, and is bool")):
+        with pytest.raises(TypeError, match=f"the temperature must {message}"):
+            unchecked(wrong)
 
 
 def test_extreme_temperatures_leave_everything_finite() -> None:
