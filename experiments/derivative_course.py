@@ -594,7 +594,12 @@ def figures_text(outcome: Outcome, side: str) -> str:
 
 def course_table(outcomes: Iterable[Outcome]) -> Table:
     """A row for each section; of many figures the one that differs most, as a share of what is allowed."""
-    table = Table(show_edge=False, pad_edge=False, show_lines=True, title="Every derivative, beside what its source, a tutorial, printed")
+    table = Table(
+        show_edge=False,
+        pad_edge=False,
+        show_lines=True,
+        title="Every derivative, beside what its source, a tutorial, printed",
+    )
     table.add_column("")
     table.add_column("what", ratio=1)
     table.add_column("ours", max_width=24)

@@ -40,7 +40,7 @@ def wait_for_training(run_directory: Path, process: subprocess.Popen[str]) -> No
     raise AssertionError(f"no training seen: {process.communicate()}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_saves_the_state_and_says_how_to_go_on(small_file: Path, tmp_path: Path, number: int) -> None:
     run(load(small_file, LONG), tmp_path, "whole")
     process = start("train", str(small_file), *LONG, "--name", "parts", "--runs-dir", ".", cwd=tmp_path)
@@ -77,6 +77,7 @@ def test_a_second_signal_leaves_at_once(small_file: Path, tmp_path: Path) -> Non
     assert process.returncode == 75
 
 
+@pytest.mark.long
 def test_ten_kills_at_random_moments_change_nothing(small_file: Path, tmp_path: Path) -> None:
     run(load(small_file, LONG), tmp_path, "whole")
     moments = random.Random(5)
