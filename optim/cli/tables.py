@@ -10,6 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optim.config.naming import parts
+
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The best cake, then what was learned of the customers, each under its heading.
@@ -45,8 +47,8 @@ def _cake(result: Mapping[str, Any]) -> Table:
         note = f"at its {active[name]}imum" if name in active else ""
         table.add_row(name, f"{amount:.4g}", result["units"].get(name, ""), note)
     for name, value in result.get("settings", {}).items():
-        parts = [name] if isinstance(value, float) else [f"{name}_real", f"{name}_imag"]
-        note = ", ".join(f"{part} at its {active[part]}imum" for part in parts if part in active)
+        names = parts(name, not isinstance(value, float))
+        note = ", ".join(f"{part} at its {active[part]}imum" for part in names if part in active)
         table.add_row(name, _setting(value), result["units"].get(name, ""), note.removeprefix(f"{name} "))
     table.add_section()
     for name, value in result.get("properties", {}).items():

@@ -44,6 +44,11 @@ def unknown(what: str, name: object, valid: Iterable[object]) -> str:
     return f"unknown {what} `{name}`" + (did_you_mean(name, valid) or f": expected {choices(valid)}")
 
 
+def parts(name: str, is_complex: bool) -> tuple[str, ...]:
+    """What a number is called where the parts of a complex one are told apart."""
+    return (f"{name}_real", f"{name}_imag") if is_complex else (name,)
+
+
 def given(value: Any) -> str:
     """The value as a message shows it."""
     if value is None:

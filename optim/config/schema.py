@@ -180,10 +180,14 @@ class OwnProperties(Block):
 Properties = Annotated[Bakery | Sourdough | Scheffe | PropertyNetwork | OwnProperties, Field(discriminator="kind")]
 
 
+SOURDOUGH_SETTINGS = {"temperature": False, "vibration": True}
+"""The settings of a sourdough, and whether each is complex."""
+
+
 def settings_read(properties: Properties | None) -> tuple[str, ...]:
     """The settings that a property model reads."""
     if isinstance(properties, Sourdough):
-        return ("temperature", "vibration")
+        return tuple(SOURDOUGH_SETTINGS)
     return tuple(properties.settings) if isinstance(properties, OwnProperties) else ()
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from optim.config.naming import parts
 from optim.config.schema import Config, Ingredient, Setting
 from optim.models.cake import Cake
 
@@ -54,8 +55,7 @@ class RecipeSpace:
     @property
     def coordinates(self) -> tuple[str, ...]:
         """Names of the real numbers that are trained: the amounts, then the settings, complex ones by their parts."""
-        parts = lambda name, one: [f"{name}_real", f"{name}_imag"] if one.is_complex else [name]
-        return (*self.names, *(part for name, one in self.settings.items() for part in parts(name, one)))
+        return (*self.names, *(part for name, one in self.settings.items() for part in parts(name, one.is_complex)))
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -107,11 +107,11 @@ def _setting(setting: Setting) -> SettingSpace:
         return SettingSpace(setting.unit, held, held)
     assert setting.min is not None  # the config's checks hold both
     assert setting.max is not None
-    parts = 2 if setting.complex else 1
-    return SettingSpace(setting.unit, np.full(parts, setting.min), np.full(parts, setting.max))
+    count = 2 if setting.complex else 1
+    return SettingSpace(setting.unit, np.full(count, setting.min), np.full(count, setting.max))
 
 
-def as_parts(value: float | tuple[float, float], parts: int) -> Float[np.ndarray, " parts"]:
+def as_parts(value: float | tuple[float, float], count: int) -> Float[np.ndarray, " count"]:
     """A number as its real and, where it has two parts, its imaginary one."""
     given = np.ravel(value).astype(float)
-    return np.concatenate([given, np.zeros(parts - len(given))])
+    return np.concatenate([given, np.zeros(count - len(given))])

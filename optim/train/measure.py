@@ -115,14 +115,20 @@ def _customer_statistics(
         return None
     trained = flat.unravel(last.flat[jnp.argmin(last.loss)])
     index, mask = index_at(stage, constants, last.position - 1 - origin)
-    own = customer_gradients(objective, trained, constants.objective, index=index, mask=mask, keep_gradients=False)
+    own = customer_gradients(
+        objective,
+        trained,
+        constants.objective,
+        clip_norm=constants.clip_customer_norm,
+        index=index,
+        mask=mask,
+        keep_gradients=False,
+    )
     norms = own.norms
     worst_norms, places = jax.lax.top_k(jnp.where(mask, norms, -1.0), min(WORST, len(norms)))
-    limit = constants.clip_customer_norm
-    share = jnp.nan if limit is None else jnp.sum(mask & (norms > limit)) / jnp.sum(mask)
     return CustomerStatistics(
         quantiles=jnp.nanquantile(jnp.where(mask, norms, jnp.nan), jnp.array(QUANTILES)),
-        clipped_share=jnp.asarray(share, norms.dtype),
+        clipped_share=own.clipped_share,
         worst=index[places],
         worst_norms=worst_norms,
     )

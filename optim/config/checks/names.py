@@ -14,8 +14,6 @@ GIVEN_PROPERTIES = {
     Sourdough: ("activity", "maturity", "acidity", "smoothness"),
 }
 """The properties that the formulas give."""
-SOURDOUGH_SETTINGS = {"temperature": False, "vibration": True}
-"""The settings of a sourdough, and whether each is complex."""
 SIMULATED_COLUMN = "segment"
 """The one column of the table of simulated customers; it holds names."""
 
@@ -38,11 +36,6 @@ def real_settings(config: Config) -> list[str]:
 def reads_settings(config: Config) -> bool:
     """Whether the properties of a recipe depend on settings."""
     return bool(settings_read(config.model.properties))
-
-
-def coordinates(config: Config, name: str) -> tuple[str, ...]:
-    """What a setting is called where its parts are told apart."""
-    return (f"{name}_real", f"{name}_imag") if config.settings[name].complex else (name,)
 
 
 def properties(config: Config) -> list[str] | None:

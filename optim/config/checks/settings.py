@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 
-from optim.config.checks.names import SOURDOUGH_SETTINGS, coordinates, properties
+from optim.config.checks.names import properties
 from optim.config.formulas import parse
-from optim.config.naming import nearest, unknown
+from optim.config.naming import nearest, parts, unknown
 from optim.config.schema import (
+    SOURDOUGH_SETTINGS,
     Bake,
     Config,
     DeliciousnessScore,
@@ -41,14 +42,14 @@ def value(path: KeyPath, setting: Setting, given: float | tuple[float, float]) -
     if isinstance(given, tuple) and not setting.complex:
         yield path, "expected a number, as the setting is not `complex`, got two"
         return
-    parts = (
+    given_parts = (
         zip(("its real part ", "its imaginary part "), given, strict=True)
         if isinstance(given, tuple)
         else [("", given)]
     )
     low = -math.inf if setting.min is None else setting.min
     high = math.inf if setting.max is None else setting.max
-    for name, part in parts:
+    for name, part in given_parts:
         if not low <= part <= high:
             yield path, f"{name}{part:g} is outside its bounds, {low:g} to {high:g}: move it inside"
 
@@ -64,7 +65,7 @@ def names(config: Config) -> Iterator[Finding]:
             yield ("settings", name), f"`{name}` is also {taken[name]}: rename one of them"
             continue
         others = {**taken, **dict.fromkeys((other for other in config.settings if other != name), "a setting")}
-        for part in coordinates(config, name):
+        for part in parts(name, config.settings[name].complex):
             if part != name and part in others:
                 yield ("settings", name), f"its part `{part}` is also {others[part]}: rename one of them"
 
