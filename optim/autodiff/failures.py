@@ -43,6 +43,11 @@ def raise_unless(
     return jax.tree.map(lambda leaf: jnp.where(jnp.all(known), leaf, jnp.nan), value)
 
 
+def lacks_forward_mode(error: TypeError) -> bool:
+    """Whether JAX's error says that a `jax.custom_vjp` rule, which has no forward mode, was asked for one."""
+    return "custom_vjp" in str(error)
+
+
 def raised_inside(error: BaseException) -> str | None:
     """The text of the error that `raise_unless` raised inside compiled code, if that is what JAX's error is about."""
     lines = str(error).strip().splitlines()

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 from optim.autodiff.corrections import correct, relative_change
 from optim.autodiff.failures import raise_unless
 from optim.autodiff.linear_systems import solve_linear
+from optim.autodiff.pairs import as_pairs, joiner
 
 
 class NotConvergedError(ArithmeticError):
@@ -95,10 +96,10 @@ def fixed_point(
     closeness = 2.0 * epsilon**0.5 if given is None else tolerance
     allowed = max(2.0 * epsilon**0.5, 0.0 if given is None else min(0.1, 1000.0 * given))
     # Complex components as pairs of reals: the derivative of an update that isn't holomorphic is linear only in those.
-    join = _joiner(init)
+    join = joiner(init)
 
     def step(parts: PyTree) -> PyTree:
-        return _split(update(params, join(parts)))
+        return as_pairs(update(params, join(parts)))
 
     def solve(_: object, start: PyTree) -> tuple[PyTree, tuple[Array, Array, Array]]:
         last, iterations, residual = _iterate(step, start, tolerance, given is None, most)
@@ -111,7 +112,7 @@ def fixed_point(
 
     parts, (iterations, residual, error) = lax.custom_root(
         lambda parts: jax.tree.map(jnp.subtract, parts, step(parts)),
-        _split(init),
+        as_pairs(init),
         solve,
         solve_linear,
         has_aux=True,
@@ -147,16 +148,6 @@ def _iterate(
     first = (jnp.int32(0), jnp.full_like(unknown, jnp.inf), unknown, start)
     iterations, _, residual, last = lax.while_loop(going_on, advance, first)
     return last, iterations, residual
-
-
-def _split(state: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jnp.stack([x.real, x.imag]) if jnp.iscomplexobj(x) else x, state)
-
-
-def _joiner(like: PyTree) -> Callable[[PyTree], PyTree]:
-    """The inverse of `_split` for states like the one given."""
-    complexes = jax.tree.map(jnp.iscomplexobj, like)
-    return lambda parts: jax.tree.map(lambda z, x: lax.complex(x[0], x[1]) if z else x, complexes, parts)
 
 
 def _epsilon(state: PyTree) -> float:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from optim.autodiff.labels import Labelled
 from optim.autodiff.names import unknown_name
-from optim.autodiff.trees import outline
+from optim.autodiff.trees import form, outline
 
 Path = tuple[Any, ...]
 
@@ -63,7 +63,7 @@ def limit_gradient(
     """
     x = jax.tree.map(_real, x)
     tallies = jax.tree.map(jnp.zeros_like, x) if tally is None else tally
-    if _form(tallies) != _form(x):
+    if form(tallies) != form(x):
         raise ValueError(f"the tally must have the structure and shapes of `x`, {outline(x)}: it is {outline(tallies)}")
     return jax.tree.map(_limit, x, _spread(limit, x, ()), tallies)
 
@@ -74,7 +74,7 @@ def _spread(limit: PyTree, x: PyTree, path: Path) -> PyTree[Array]:
         return _spread_names(limit, x, path)
     if all_leaves([limit]):
         return jax.tree.map(lambda leaf: _bound(limit, leaf, path), x)
-    if _structure(limit) != _structure(x):
+    if form(limit)[0] != form(x)[0]:
         raise ValueError(
             f"{_called(path)} is {limit!r}: it must be a number, an array, numbers by name, or a tree with the "
             f"structure of what it limits, {outline(x)}"
@@ -134,14 +134,6 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 def _called(path: Path) -> str:
     return "the gradient limit" + (f" for `{keystr(path, simple=True, separator='.')}`" if path else "")
-
-
-def _form(tree: PyTree[ArrayLike]) -> tuple[object, list[tuple[int, ...]]]:
-    return _structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
-
-
-def _structure(tree: PyTree) -> object:
-    return jax.tree.structure(tree)
 
 
 def _real(leaf: ArrayLike) -> Array:

@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
+from optim.autodiff.failures import lacks_forward_mode
 from optim.autodiff.labels import Labelled
 from optim.autodiff.names import unknown_name
 from optim.autodiff.trees import component_names, real_point, real_scalar, require_real
@@ -71,7 +72,7 @@ def _forward(f: Callable[[Array], Array], x: Array, or_reverse: bool) -> Array:
     try:
         return jax.jacfwd(f)(x)
     except TypeError as error:
-        if "custom_vjp" not in str(error):
+        if not lacks_forward_mode(error):
             raise
         if or_reverse:
             return jax.jacrev(f)(x)

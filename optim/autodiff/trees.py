@@ -80,7 +80,7 @@ def matching(
         TypeError: complex numbers.
     """
     direction = _completed(given, like)
-    if _form(direction) != _form(like):
+    if form(direction) != form(like):
         raise ValueError(
             f"the {what} must have the structure and shapes of {whose}, {outline(like)}: it is {outline(direction)}"
         )
@@ -106,7 +106,8 @@ def _completed(given: Any, like: Any) -> Any:
     }
 
 
-def _form(tree: Any) -> tuple[object, list[tuple[int, ...]]]:
+def form(tree: PyTree[ArrayLike]) -> tuple[object, list[tuple[int, ...]]]:
+    """The structure of a tree and the shapes of its arrays: what two trees need in common to be added."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, [jnp.shape(leaf) for leaf in leaves]
 

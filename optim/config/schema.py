@@ -40,6 +40,14 @@ class Ingredient(Block):
     fixed: float | None = Field(None, ge=0.0)
     """Hold the amount at this value: the ingredient is in the recipe but is not trained."""
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and greatest amount; equal where it is fixed."""
+        if self.fixed is not None:
+            return self.fixed, self.fixed
+        assert self.max is not None  # the config's checks hold it
+        return self.min, self.max
+
 
 Pair = Annotated[tuple[float, float], Field(strict=False)]
 """A complex number: its real and its imaginary part."""

@@ -30,17 +30,8 @@ class Bounds:
 
 
 def bounds_of(config: Config) -> Bounds:
-    """The bounds of a config's ingredients.
-
-    Raises:
-        ValueError: an ingredient without `max` that is not fixed (the config's own checks refuse it before).
-    """
-    low, high = [], []
-    for name, ingredient in config.ingredients.items():
-        if ingredient.fixed is None and ingredient.max is None:
-            raise ValueError(f"ingredient {name} has no max")
-        low.append(ingredient.min if ingredient.fixed is None else ingredient.fixed)
-        high.append(ingredient.max if ingredient.fixed is None else ingredient.fixed)
+    """The bounds of a config's ingredients."""
+    low, high = zip(*(ingredient.bounds for ingredient in config.ingredients.values()), strict=True)
     return Bounds(tuple(config.ingredients), np.array(low, dtype=np.float64), np.array(high, dtype=np.float64))
 
 

@@ -165,9 +165,8 @@ def _of_block(
     """Gradients and norms of some units, and what the fresh ones among them add to the totals; None for all."""
     everyone = jnp.ones(len(index), bool)
     batch = objective.batch(constants, index, everyone if valid is None else valid)
-    tree, sums, counts = unit_gradients(objective, trained, batch, constants)
-    # The conjugates of JAX's gradients: of a complex parameter, the derivatives by its real and its imaginary part.
-    gradients = _only(valid, Flat.of_one(trained).ravel(jax.tree.map(jnp.conj, tree)))
+    own, sums, counts = unit_gradients(objective, trained, batch, constants)
+    gradients = _only(valid, own)
     norms = jnp.sqrt(jnp.sum(gradients * gradients, axis=1))
     scaled = gradients if limit is None else gradients * _scale(norms, limit)[:, None]
     total = lambda values: jnp.sum(_only(fresh, values), axis=0).astype(norms.dtype)

@@ -7,8 +7,8 @@ targets, so that it can be certified and analysed as it stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.lax import stop_gradient
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from optim.config import schema
 from optim.config.formulas import Formula, parse
-from optim.models.cake import Settings
+from optim.models.cake import NO_SETTINGS, Settings
 from optim.models.imports import load_object
 
 Scalar = Float[Array, ""]
@@ -25,8 +25,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {"log": jnp.log, "exp": jnp.exp, "
 """What a formula may call (natural logarithm)."""
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """What a score sees of a recipe.
 
     Attributes:
@@ -41,7 +40,7 @@ class Recipe:
     properties: Mapping[str, Scalar]
     cost: Scalar
     liking: Scalar | None
-    settings: Settings = field(default_factory=dict)
+    settings: Settings = NO_SETTINGS
 
 
 @dataclass(frozen=True)

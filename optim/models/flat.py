@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Inexact, PyTree
+
+from optim.autodiff.pairs import as_pairs, joiner
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,12 @@ class Flat:
     @classmethod
     def of_one(cls, tree: PyTree[Inexact[Array, "..."]]) -> Flat:
         """For trees of which this one is a single member's."""
-        complexes = jax.tree.map(jnp.iscomplexobj, tree)
-        unravel_parts = ravel_pytree(jax.tree.map(_parts, tree))[1]
-        return cls(lambda vector: jax.tree.map(_whole, complexes, unravel_parts(vector)))
+        join, unravel_pairs = joiner(tree), ravel_pytree(as_pairs(tree))[1]
+        return cls(lambda vector: join(unravel_pairs(vector)))
 
     def ravel_one(self, tree: PyTree[Inexact[Array, "..."]]) -> Float[Array, " p"]:
         """One member's tree → its vector."""
-        return ravel_pytree(jax.tree.map(_parts, tree))[0]
+        return ravel_pytree(as_pairs(tree))[0]
 
     def ravel(self, tree: PyTree[Inexact[Array, "members ..."]]) -> Float[Array, "members p"]:
         """Tree → array."""
@@ -46,12 +46,3 @@ class Flat:
     def tree(self, flat: Float[Array, "members p"]) -> PyTree[Inexact[Array, "members ..."]]:
         """Array → tree."""
         return jax.vmap(self.unravel)(flat)
-
-
-def _parts(leaf: Inexact[Array, "*s"]) -> Float[Array, "*_"]:
-    """A complex array as its real and imaginary parts, along a last axis."""
-    return jnp.stack([leaf.real, leaf.imag], axis=-1) if jnp.iscomplexobj(leaf) else leaf
-
-
-def _whole(is_complex: bool, parts: Float[Array, "*_"]) -> Inexact[Array, "*s"]:
-    return jax.lax.complex(parts[..., 0], parts[..., 1]) if is_complex else parts

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from optim.config.naming import parts
-from optim.config.schema import Config, Ingredient, Setting
+from optim.config.schema import Config, Setting
 from optim.models.cake import Cake
 
 
@@ -53,6 +53,14 @@ class RecipeSpace:
         return widths(self.lower, self.upper)
 
     @property
+    def bounds(self) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+        """Lower and upper bound of every coordinate."""
+        settings = self.settings.values()
+        lower = np.concatenate([self.lower, *(one.lower for one in settings)])
+        upper = np.concatenate([self.upper, *(one.upper for one in settings)])
+        return lower, upper
+
+    @property
     def coordinates(self) -> tuple[str, ...]:
         """Names of the real numbers that are trained: the amounts, then the settings, complex ones by their parts."""
         return (*self.names, *(part for name, one in self.settings.items() for part in parts(name, one.is_complex)))
@@ -79,22 +87,12 @@ def widths(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) -> Fl
 
 def build_space(config: Config) -> RecipeSpace:
     """The recipe space of a config, in the written order of its ingredients."""
-
-    def low(ingredient: Ingredient) -> float:
-        return ingredient.min if ingredient.fixed is None else ingredient.fixed
-
-    def high(ingredient: Ingredient) -> float:
-        if ingredient.fixed is not None:
-            return ingredient.fixed
-        assert ingredient.max is not None  # the config's checks hold it
-        return ingredient.max
-
     ingredients = list(config.ingredients.values())
     return RecipeSpace(
         names=tuple(config.ingredients),
         units=tuple(ingredient.unit for ingredient in ingredients),
-        lower=np.array([low(ingredient) for ingredient in ingredients]),
-        upper=np.array([high(ingredient) for ingredient in ingredients]),
+        lower=np.array([ingredient.bounds[0] for ingredient in ingredients]),
+        upper=np.array([ingredient.bounds[1] for ingredient in ingredients]),
         prices=np.array([ingredient.price for ingredient in ingredients]),
         total=config.total,
         settings={name: _setting(setting) for name, setting in sorted(config.settings.items())},

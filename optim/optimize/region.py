@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from optim.models.space import RecipeSpace, widths
@@ -33,8 +32,7 @@ def region_of(space: RecipeSpace) -> Region:
     """The region of a recipe space, in the run's precision."""
     if not space.settings:
         return Region(bounds_of(space), None)
-    lower = np.concatenate([setting.lower for setting in space.settings.values()])
-    upper = np.concatenate([setting.upper for setting in space.settings.values()])
+    lower, upper = (side[len(space.names) :] for side in space.bounds)
     bounds = Bounds(jnp.asarray(lower), jnp.asarray(upper), jnp.asarray(widths(lower, upper)), None)
     return Region(bounds_of(space), bounds)
 

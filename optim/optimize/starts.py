@@ -29,7 +29,7 @@ def build_starts(
     Returns:
         One row a start, in the order of `space.coordinates`.
     """
-    lower, upper = (_with_settings(space, side) for side in ("lower", "upper"))
+    lower, upper = space.bounds
     if isinstance(starts, int):
         unit = np.vstack([np.full(len(lower), 0.5), random.random((starts - 1, len(lower)))])
         points = lower + (upper - lower) * unit
@@ -37,10 +37,6 @@ def build_starts(
         points = np.stack([_given(space, start) for start in starts])
     allowed: Array = jax.jit(jax.vmap(project, in_axes=(0, None)))(jnp.asarray(points), region_of(space))
     return allowed
-
-
-def _with_settings(space: RecipeSpace, side: str) -> Float[np.ndarray, " d"]:
-    return np.concatenate([getattr(space, side), *(getattr(setting, side) for setting in space.settings.values())])
 
 
 def _given(space: RecipeSpace, start: Start) -> Float[np.ndarray, " d"]:

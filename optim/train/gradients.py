@@ -17,8 +17,7 @@ from optim.config.schema import Bake, Config
 from optim.data.streams import stream
 from optim.losses.cake import CakeObjective
 from optim.losses.objective import Parameters, batch_loss
-from optim.models.space import RecipeSpace
-from optim.optimize.region import region_of
+from optim.models.space import RecipeSpace, widths
 from optim.optimize.starts import build_starts
 from optim.train.run import set_precision
 from optim.train.stage import Stage
@@ -116,11 +115,7 @@ def _free(
     space: RecipeSpace, recipe: Float[np.ndarray, " d"]
 ) -> tuple[Callable[[Float[Array, " free"]], Float[Array, " d"]], Float[Array, " free"], list[str]]:
     """Free coordinates in units of their ranges → all coordinates; the recipe in the former; and their names."""
-    ranges, free = np.asarray(region_of(space).ranges), np.flatnonzero(_is_free(space))
+    lower, upper = space.bounds
+    ranges, free = widths(lower, upper), np.flatnonzero(lower < upper)
     from_unit = lambda unit: jnp.asarray(recipe).at[free].set(unit * ranges[free])
     return from_unit, jnp.asarray(recipe[free] / ranges[free]), [space.coordinates[index] for index in free]
-
-
-def _is_free(space: RecipeSpace) -> np.ndarray:
-    settings = [setting.lower < setting.upper for setting in space.settings.values()]
-    return np.concatenate([space.lower < space.upper, *settings])

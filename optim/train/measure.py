@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from optim.losses.customers import customer_gradients
+from optim.losses.customers import RESPONSES, customer_gradients
 from optim.losses.objective import Objective, Parameters, batch_loss, total_loss
 from optim.models.flat import Flat
 from optim.optimize.chains import learning_rate
@@ -18,8 +18,6 @@ from optim.train.step import Carry, index_at, units_at
 
 QUANTILES = (0.5, 0.9, 1.0)
 WORST = 5
-ROWS = 2**16
-"""About how many responses are held at once where customers are gone through one by one: memory stays bounded."""
 
 
 class CustomerStatistics(NamedTuple):
@@ -147,7 +145,7 @@ def losses_by_unit(
 
 def _block(objective: Objective) -> int:
     """Units at once."""
-    return max(1, ROWS // objective.width)
+    return max(1, RESPONSES // objective.width)
 
 
 def _unit(objective: Objective, constants: PyTree, index: Int[Array, ""], mask: Bool[Array, ""]) -> PyTree:

@@ -54,8 +54,3 @@ def test_the_bounds_of_a_fixed_ingredient_are_its_amount(make_config):
     config = make_config(ingredients={"butter": {"min": 0.5, "max": 2.5}, "salt": {"fixed": 0.1}})
     bounds = bounds_of(config)
     assert (bounds.low.tolist(), bounds.high.tolist(), bounds.free.tolist()) == ([0.5, 0.1], [2.5, 0.1], [True, False])
-
-
-def test_an_ingredient_without_a_greatest_amount_has_no_bounds(make_config):
-    with pytest.raises(ValueError, match="butter has no max"):
-        bounds_of(make_config(ingredients={"butter": {}}))

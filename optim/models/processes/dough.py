@@ -7,9 +7,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from optim.autodiff.fixed_points import fixed_point
-
-LONGEST = 3_000_000  # hours; a retention of 0.99999 takes 2,500,000 in double precision
+from optim.models.processes.settling import settled
 
 
 def dough_maturity(retention: Real[ArrayLike, ""], boost: Real[ArrayLike, ""]) -> Float[Array, ""]:
@@ -28,13 +26,8 @@ def dough_maturity(retention: Real[ArrayLike, ""], boost: Real[ArrayLike, ""]) -
     """
     dtype = jnp.result_type(retention, boost, float)
     retention, boost = jnp.asarray(retention, dtype), jnp.asarray(boost, dtype)
-    maturity, convergence = fixed_point(
-        lambda params, m: params[0] * m + params[1], (retention, boost), boost, max_iterations=LONGEST
-    )
-    # A loss that isn't finite is noticed in training, the last iterate would pass for a maturity. Tiny boosts meet
-    # the tolerance at once, whatever the retention: hence the second condition.
-    settles = convergence.converged & (jnp.abs(retention) < 1)
-    return maturity * jnp.where(settles, 1.0, jnp.nan)
+    maturity: Array = settled(lambda params, m: params[0] * m + params[1], (retention, boost), boost, retention)
+    return maturity
 
 
 class Dough(nnx.Module):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Real
 
-from optim.autodiff.fixed_points import fixed_point
-
-LONGEST = 3_000_000  # days; a retention of 0.99999 takes 2,500,000 in double precision, without acid
+from optim.models.processes.settling import settled
 
 
 class StarterState(NamedTuple):
@@ -47,10 +44,8 @@ def starter(feeding: Real[ArrayLike, ""], retention: Real[ArrayLike, ""], sourin
         )
 
     fresh = StarterState(yeast=feeding, acid=jnp.zeros((), dtype))
-    state, convergence = fixed_point(refresh, (feeding, retention, souring), fresh, max_iterations=LONGEST)
-    # Not finite rather than wrong, as for the dough.
-    mark = jnp.where(convergence.converged & (jnp.abs(retention) < 1), 1.0, jnp.nan)
-    return jax.tree.map(lambda amount: amount * mark, state)
+    state: StarterState = settled(refresh, (feeding, retention, souring), fresh, retention)
+    return state
 
 
 class Starter(nnx.Module):
