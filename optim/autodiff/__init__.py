@@ -5,6 +5,7 @@ from optim.autodiff.checks.report import GradientReport, GradientRow
 from optim.autodiff.complex_numbers import NotHolomorphicError, ascent_direction, holomorphic_derivative, real_jacobian
 from optim.autodiff.curvature import Curvature, curvature
 from optim.autodiff.derivatives import derivatives
+from optim.autodiff.expansion import first_order
 from optim.autodiff.fixed_points import Convergence, NotConvergedError, fixed_point
 from optim.autodiff.labels import Labelled
 from optim.autodiff.limits import limit_gradient
@@ -26,6 +27,7 @@ __all__ = [
     "chosen_mode",
     "curvature",
     "derivatives",
+    "first_order",
     "fixed_point",
     "hessian",
     "holomorphic_derivative",

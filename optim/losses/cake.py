@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from optim.autodiff.expansion import first_order
 from optim.config.errors import UserError
 from optim.config.schema import Aggregate
 from optim.losses.audience import Audience
-from optim.losses.objective import Parameters, batch_loss
+from optim.losses.objective import Parameters, UnitLoss, batch_loss
 from optim.losses.scores import BuiltScore, Customer, Recipe
 from optim.models.cake import Cake
 from optim.models.functional import Functional
@@ -89,38 +90,50 @@ class CakeObjective:
     def unit_loss(
         self, trained: Parameters, unit: AudienceRows, constants: CakeConstants
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        return self.shared_loss(self._recipe(trained["cake"], unit.group, constants), unit, constants)
+        score = self._score(trained["cake"], self._properties(trained["cake"], constants), unit, constants)
+        return -score * unit.weight, unit.weight
 
-    def shared(self, trained: Parameters, constants: CakeConstants) -> Recipe | None:
-        """The recipe as every customer sees it; None where there are groups, which like it differently."""
-        return None if self.audience.group.any() else self._recipe(trained["cake"], jnp.int32(0), constants)
+    def expanded(self, trained: Parameters, constants: CakeConstants, units: int) -> UnitLoss:
+        """`unit_loss` with the property model differentiated once, where there are more customers than properties."""
+        properties = lambda cake: self._properties(cake, constants)
+        if jax.eval_shape(properties, trained["cake"]).size >= units:
+            return self.unit_loss
+        expansion = first_order(properties, trained["cake"])
 
-    def _recipe(self, cake: Parameters, group: Int[Array, ""], constants: CakeConstants) -> Recipe:
-        """What a customer of a group sees of a cake."""
+        def loss(
+            trained: Parameters, unit: AudienceRows, constants: CakeConstants
+        ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+            score = self._score(trained["cake"], expansion(trained["cake"]), unit, constants)
+            return -score * unit.weight, unit.weight
+
+        return loss
+
+    def _properties(self, cake: Parameters, constants: CakeConstants) -> Float[Array, " properties"]:
+        """What the recipe of a cake turns into."""
+        return self.model(constants.model).properties_of(*self.cake(cake)())
+
+    def _score(
+        self, cake: Parameters, properties: Float[Array, " properties"], unit: AudienceRows, constants: CakeConstants
+    ) -> Float[Array, ""]:
+        """Score of a cake for one customer."""
         amounts, settings = self.cake(cake)()
         model = self.model(constants.model)
-        properties = model.properties_of(amounts, settings)
         names = () if model.properties is None else model.properties.names
-        liking = None if model.utility is None else model.expected_response(model.features(amounts), group)
-        return Recipe(
+        liking = None if model.utility is None else model.expected_response(model.features(amounts), unit.group)
+        recipe = Recipe(
             amounts=dict(zip(self.space.names, amounts, strict=True)),
             properties=dict(zip(names, properties, strict=True)),
             cost=jnp.sum(constants.prices * amounts),
             liking=liking,
             settings=settings,
         )
-
-    def shared_loss(
-        self, shared: Recipe, unit: AudienceRows, constants: CakeConstants
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Minus the score of a recipe for one customer, times the customer's weight; and the weight."""
-        score = jnp.asarray(self.score.trained(shared, Customer(unit.columns), constants.weights))
+        score = jnp.asarray(self.score.trained(recipe, Customer(unit.columns), constants.weights))
         if score.shape != ():
             raise UserError(f"the score gives an array of shape {score.shape} for one customer: expected a scalar")
         if not jnp.issubdtype(score.dtype, jnp.floating):
             hint = "; take its real part, or its modulus" if jnp.iscomplexobj(score) else ""
             raise UserError(f"the score gives {score.dtype} for one customer: expected a real number{hint}")
-        return -score * unit.weight, unit.weight
+        return score
 
     def mean_score(self, cake: Parameters, constants: CakeConstants) -> Float[Array, ""]:
         """Score of a cake for the whole audience: pure, free of gradient limits and held targets. High is good.

@@ -7,13 +7,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optim.config.schema import Aggregate
 from optim.models.flat import Flat
 
 Parameters = dict[str, Any]
 """Nested dict of arrays, of one member: `model` holds the likelihood model's, `cake` the recipe's."""
+
+
+UnitLoss = Callable[[Parameters, PyTree, PyTree], tuple[Float[Array, ""], Float[Array, ""]]]
+"""(trained, unit, constants) → loss of one unit summed over its responses, and how many responses (how much weight)."""
 
 
 @runtime_checkable
@@ -62,16 +66,11 @@ class AtOnce(Protocol):
 
 
 @runtime_checkable
-class Factored(Objective, Protocol):
-    """An objective whose units depend on the parameters through numbers that are the same for all of them."""
+class Expanding(Protocol):
+    """An objective that knows a quicker way to the slopes of many units at one point."""
 
-    def shared(self, trained: Parameters, constants: PyTree) -> PyTree[Inexact[Array, "..."]] | None:
-        """Those numbers; None where the units differ in more."""
-
-    def shared_loss(
-        self, shared: PyTree[Inexact[Array, "..."]], unit: PyTree, constants: PyTree
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """What `unit_loss` gives."""
+    def expanded(self, trained: Parameters, constants: PyTree, units: int) -> UnitLoss:
+        """`unit_loss` for so many units, right in its value and its first derivatives at `trained`, and only there."""
 
 
 def total_loss(sums: Float[Array, " b"], counts: Float[Array, " b"], aggregate: Aggregate) -> Float[Array, ""]:
@@ -101,40 +100,15 @@ def unit_gradients(
     The gradient is of the unit's term of the aggregate, before the division by the number of units or responses:
     of its sum, or of its mean for `mean_customers`. Its components are in the order of `optim.models.flat.Flat`.
     """
-    shared = objective.shared(trained, constants) if isinstance(objective, Factored) else None
-    if isinstance(objective, Factored) and shared is not None and _count(shared) < len(jax.tree.leaves(batch)[0]):
-        return _through_shared(objective, shared, trained, batch, constants)
-    return _own_gradients(objective.unit_loss, objective.aggregate, trained, batch, constants)
+    loss: UnitLoss = objective.unit_loss
+    if isinstance(objective, Expanding):
+        loss = objective.expanded(trained, constants, len(jax.tree.leaves(batch)[0]))
 
+    def own(trained: Parameters, unit: PyTree) -> tuple[Float[Array, ""], tuple[Array, Array]]:
+        total, count = loss(trained, unit, constants)
+        term = total / jnp.maximum(count, 1.0) if objective.aggregate == "mean_customers" else total
+        return term, (total, count)
 
-def _through_shared(
-    objective: Factored, shared: PyTree, trained: Parameters, batch: PyTree, constants: PyTree
-) -> tuple[Float[Array, "b p"], Float[Array, " b"], Float[Array, " b"]]:
-    """By the chain rule: what all units share is differentiated once, and not for each unit again."""
-    inside, outside = Flat.of_one(shared), Flat.of_one(trained)
-    view = lambda vector: inside.ravel_one(objective.shared(outside.unravel(vector), constants))
-    slopes = jax.jacrev(view)(outside.ravel_one(trained))
-    gradients, sums, counts = _own_gradients(objective.shared_loss, objective.aggregate, shared, batch, constants)
-    return jnp.matmul(gradients, slopes, precision="highest"), sums, counts
-
-
-def _own_gradients(
-    loss: Callable[[PyTree, PyTree, PyTree], tuple[Float[Array, ""], Float[Array, ""]]],
-    aggregate: Aggregate,
-    point: PyTree[Inexact[Array, "..."]],
-    batch: PyTree,
-    constants: PyTree,
-) -> tuple[Float[Array, "b p"], Float[Array, " b"], Float[Array, " b"]]:
-    """Gradient of each unit's term at a point, with its sum of losses and its count."""
-
-    def term(point: PyTree, unit: PyTree) -> tuple[Float[Array, ""], tuple[Array, Array]]:
-        total, count = loss(point, unit, constants)
-        return (total / jnp.maximum(count, 1.0) if aggregate == "mean_customers" else total), (total, count)
-
-    gradients, (sums, counts) = jax.vmap(jax.grad(term, has_aux=True), in_axes=(None, 0))(point, batch)
-    # The conjugates of JAX's gradients: of a complex number, the derivatives by its real and its imaginary part.
-    return Flat.of_one(point).ravel(jax.tree.map(jnp.conj, gradients)), sums, counts
-
-
-def _count(tree: PyTree[Array]) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+    gradients, (sums, counts) = jax.vmap(jax.grad(own, has_aux=True), in_axes=(None, 0))(trained, batch)
+    # The conjugates of JAX's gradients: of a complex parameter, the derivatives by its real and its imaginary part.
+    return Flat.of_one(trained).ravel(jax.tree.map(jnp.conj, gradients)), sums, counts

@@ -7,8 +7,8 @@ targets, so that it can be certified and analysed as it stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax.numpy as jnp
 from jax.lax import stop_gradient
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from optim.config import schema
 from optim.config.formulas import Formula, parse
-from optim.models.cake import NO_SETTINGS, Settings
+from optim.models.cake import Settings
 from optim.models.imports import load_object
 
 Scalar = Float[Array, ""]
@@ -25,7 +25,8 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {"log": jnp.log, "exp": jnp.exp, "
 """What a formula may call (natural logarithm)."""
 
 
-class Recipe(NamedTuple):
+@dataclass(frozen=True)
+class Recipe:
     """What a score sees of a recipe.
 
     Attributes:
@@ -40,7 +41,7 @@ class Recipe(NamedTuple):
     properties: Mapping[str, Scalar]
     cost: Scalar
     liking: Scalar | None
-    settings: Settings = NO_SETTINGS
+    settings: Settings = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

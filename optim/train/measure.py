@@ -122,7 +122,8 @@ def _customer_statistics(
         mask=mask,
         keep_gradients=False,
     )
-    norms = own.norms
+    # What is no number counts as infinite: whose gradient it is should be among the worst, and not be passed over.
+    norms = jnp.where(jnp.isnan(own.norms), jnp.inf, own.norms)
     worst_norms, places = jax.lax.top_k(jnp.where(mask, norms, -1.0), min(WORST, len(norms)))
     return CustomerStatistics(
         quantiles=jnp.nanquantile(jnp.where(mask, norms, jnp.nan), jnp.array(QUANTILES)),

@@ -109,11 +109,14 @@ def vector(mean: Parameters) -> np.ndarray:
     return np.concatenate([np.ravel(utility["bias"]), np.ravel(utility["weights"])])
 
 
-def test_the_printed_gradients_of_four_customers() -> None:
-    result = found(cake([9.5, 10.0, 10.5, 9.8]), clip_norm=8.0)
-    np.testing.assert_allclose(result.gradients, PRINTED, rtol=2e-5, atol=1e-6)
+@pytest.mark.parametrize("times", [1, 5])
+def test_the_printed_gradients_of_four_customers(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of each of them five times, in overlapping blocks: then there are more customers than properties."""
+    monkeypatch.setattr(customers, "RESPONSES", 8)
+    result = found(cake([9.5, 10.0, 10.5, 9.8] * times), clip_norm=8.0)
+    np.testing.assert_allclose(result.gradients, np.tile(PRINTED, (times, 1)), rtol=2e-5, atol=1e-6)
     norms = np.linalg.norm(PRINTED, axis=1)
-    np.testing.assert_allclose(result.norms, norms, rtol=2e-5)
+    np.testing.assert_allclose(result.norms, np.tile(norms, times), rtol=2e-5)
     mean = np.mean(PRINTED * np.minimum(1, 8.0 / norms)[:, None], axis=0)
     np.testing.assert_allclose(result.mean["cake"]["amounts"], mean, rtol=2e-5, atol=1e-6)
     assert result.clipped_share == 0.5

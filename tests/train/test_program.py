@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from optim.losses.cake import CakeObjective
+from optim.losses.customers import CustomerGradients, customer_gradients
 from optim.losses.objective import unit_gradients
+from optim.train import measure
 from optim.train.loop import Loop
 from optim.train.scalars import worst_customers
 from optim.train.stage import initial_state
@@ -67,6 +70,19 @@ def test_customer_statistics_are_those_of_the_customers_own_gradients(small: Stu
     norms = np.linalg.norm(gradients, axis=1)
     np.testing.assert_allclose(statistics.quantiles, np.quantile(norms, [0.5, 0.9, 1.0]), rtol=1e-5)
     assert list(statistics.worst) == list(np.argsort(-norms)[:5])
+
+
+def test_a_customer_whose_gradient_is_no_number_is_among_the_worst(
+    small: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_is_none(*arguments: Any, **more: Any) -> CustomerGradients:
+        result = customer_gradients(*arguments, **more)
+        return result._replace(norms=result.norms.at[3].set(jnp.nan))
+
+    monkeypatch.setattr(measure, "customer_gradients", one_is_none)
+    _, _, _, sinks = in_memory(small("stages.fit.batch=all", "stages.fit.length=1", "log.every=1"))
+    statistics = next(record for record in sinks.records if record.logged and record.measured.customers).measured
+    assert (statistics.customers.worst[0], statistics.customers.worst_norms[0]) == (3, np.inf)
 
 
 def test_clipping_customers_bounds_each_ones_influence(small: Studies) -> None:
