@@ -24,16 +24,13 @@ medians. Memory is what the compiled program sets aside for intermediate results
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -41,11 +38,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from rich.console import Console
 from rich.table import Table
 
 from optim.autodiff import chosen_mode, derivatives, fixed_point, hvp, jacobian, log1pexp
 from optim.autodiff.matrices import REVERSE_FROM, Mode
+from racing import Figures, Ratios, console, installed, machine, take_turns
 
 TOLERANCE = 1e-12
 LARGEST_MEGABYTES = 500.0  # a program that sets aside more is not run
@@ -75,10 +72,6 @@ class NotRun:
     why: str
 
 
-Seconds = dict[str, list[float]]
-"""Time of a call of each contender, one figure a round."""
-
-
 def compiled(name: str, f: Callable[..., Any], *point: Any) -> Program:
     """Compile a function for a point."""
     began = time.perf_counter()
@@ -101,14 +94,10 @@ def attempted(name: str, f: Callable[..., Any], *point: Any) -> Program | NotRun
     return program
 
 
-def race(programs: list[Program], rounds: int) -> Seconds:
-    """Let the contenders take turns."""
+def race(programs: list[Program], rounds: int) -> Figures:
+    """Seconds of a call of each contender."""
     repeats = {each.name: max(1, round(LONG_ENOUGH / min(timed(each, 1) for _ in range(2)))) for each in programs}
-    seconds: Seconds = {each.name: [] for each in programs}
-    for number in range(rounds):
-        for each in programs if number % 2 == 0 else reversed(programs):
-            seconds[each.name].append(timed(each, repeats[each.name]))
-    return seconds
+    return take_turns({each.name: partial(timed, each, repeats[each.name]) for each in programs}, rounds)
 
 
 def timed(program: Program, repeats: int) -> float:
@@ -127,9 +116,8 @@ def relative_error(found: Any, expected: Any) -> float:
 
 def ratio_text(others: list[float], ours: list[float]) -> list[str]:
     """Median and range of the ratios within a round, and whether `optim` loses by more than timing can tell."""
-    ratios = [other / own for other, own in zip(others, ours, strict=True)]
-    median = statistics.median(ratios)
-    return [f"{median:.3g}", f"{min(ratios):.3g} to {max(ratios):.3g}", "LOSES" if median < 1 / SAME else ""]
+    ratios = Ratios.within_rounds(others, ours)
+    return [*ratios.cells(".3g"), "LOSES" if ratios.median < 1 / SAME else ""]
 
 
 @dataclass(frozen=True)
@@ -265,7 +253,7 @@ def fixed_point_table(problem: Contraction, rounds: int) -> Table:
     return table
 
 
-def fixed_point_row(quantity: str, program: Program | NotRun, errors: dict[str, float], seconds: Seconds) -> list[str]:
+def fixed_point_row(quantity: str, program: Program | NotRun, errors: dict[str, float], seconds: Figures) -> list[str]:
     """A row of the table; the ratio is how much faster `optim` is."""
     name = f"{quantity}: {program.name}"
     if isinstance(program, NotRun):
@@ -316,7 +304,7 @@ def product_table(rounds: int) -> Table:
     table = Table("", "µs", "MB", "error", "in gradients", "ratio", "rounds", "", title=title)
     for each in [gradient, *programs]:
         times = seconds[each.name]
-        cost = statistics.median(mine / one for mine, one in zip(times, seconds["gradient"], strict=True))
+        cost = Ratios.within_rounds(times, seconds["gradient"]).median
         row = [each.name, f"{1e6 * statistics.median(times):,.0f}", f"{each.megabytes:,.2f}"]
         row += [f"{errors[each.name]:.0e}", f"{cost:.2f}"] if each.name in errors else []
         table.add_row(*row, *(ratio_text(times, seconds["optim"]) if each in programs[1:] else []))
@@ -394,7 +382,7 @@ def jacobian_row(family: str, outputs: int, rounds: int) -> list[str]:
         forward, reverse = (each.run().values for each in programs)
         agree({"the other mode": relative_error(forward, np.asarray(reverse))}, 1e-5)
         seconds = race(programs, rounds)
-        medians.append(statistics.median(a / b for a, b in zip(seconds["forward"], seconds["reverse"], strict=True)))
+        medians.append(Ratios.within_rounds(seconds["forward"], seconds["reverse"]).median)
         chosen = chosen_mode(inputs, outputs)
         taken = 1e6 * statistics.median(seconds[chosen])
         loss = medians[-1] if chosen == "forward" else 1 / medians[-1]
@@ -458,20 +446,6 @@ def agree(errors: dict[str, float], within: float) -> None:
         sys.exit(f"the contenders do not compute the same: {errors}")
 
 
-def installed(package: str) -> bool:
-    """Whether a module can be imported."""
-    return importlib.util.find_spec(package) is not None
-
-
-def machine() -> str:
-    """What the figures were measured on."""
-    packages = [package for package in ("jax", "optimistix", "lineax") if installed(package)]
-    versions = ", ".join(f"{package} {metadata.version(package)}" for package in packages)
-    missing = "" if installed("optimistix") else "; optimistix is not installed: its rows are left out"
-    load = f"; load before the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{os.cpu_count()} cores, {platform.machine()}, {jax.devices()[0].device_kind}{load}; {versions}{missing}"
-
-
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description="What the derivatives cost. The file's head says what is measured.")
@@ -480,18 +454,16 @@ def main() -> None:
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.quick else 9)
     jax.config.update("jax_enable_x64", True)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
-    console.print(machine(), highlight=False)
+    out = console(120)
+    out.print(machine("jax", "optimistix", "lineax"), highlight=False)
     for problem in (dough(), *map(coupled, [1_000] if options.quick else [16, 1_000, 10_000])):
-        console.print(fixed_point_table(problem, rounds))
-    console.print(product_table(rounds))
+        out.print(fixed_point_table(problem, rounds))
+    out.print(product_table(rounds))
     families = list(FAMILIES)
-    console.print(
+    out.print(
         jacobian_table(families[:2] if options.quick else families, (64,) if options.quick else (64, 128), rounds)
     )
-    console.print(softplus_table(rounds))
+    out.print(softplus_table(rounds))
 
 
 if __name__ == "__main__":

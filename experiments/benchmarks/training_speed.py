@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -37,7 +36,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +44,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from rich.console import Console
 from rich.table import Table
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -60,6 +57,7 @@ from optim.train.report import Silent
 from optim.train.run import train
 from optim.train.stage import initial_state
 from optim.train.study import Study, build_study
+from racing import Figures, Ratios, console, machine, take_turns
 
 CUSTOMERS = 4096
 BATCH = 256
@@ -223,7 +221,9 @@ class SeedModel(nnx.Module):
 
 
 @nnx.jit
-def train_step(model: SeedModel, optimizer: nnx.Optimizer, features: jax.Array, likes: jax.Array) -> jax.Array:
+def train_step(
+    model: SeedModel, optimizer: nnx.Optimizer[SeedModel], features: jax.Array, likes: jax.Array
+) -> jax.Array:
     """The train step of Flax's documentation."""
 
     def loss_of(model: SeedModel) -> jax.Array:
@@ -268,12 +268,8 @@ def greatest_difference(parameters: list[Parameters]) -> float:
     return max(float(np.ptp(np.stack(same), axis=0).max()) for same in zip(*leaves, strict=True))
 
 
-Speeds = dict[str, list[float]]
-"""Steps per second of each contender, one figure a round."""
-
-
-def race(folder: Path, workload: Workload, rounds: int, flax_steps: int) -> Speeds:
-    """Let the contenders take turns."""
+def race(folder: Path, workload: Workload, rounds: int, flax_steps: int) -> Figures:
+    """Steps per second of each contender."""
     config = load(write_study(folder, workload), [])
     study = build_study(config)
     bare = BareScan(study, workload.utilities)
@@ -288,26 +284,14 @@ def race(folder: Path, workload: Workload, rounds: int, flax_steps: int) -> Spee
         likewise.train(min(workload.steps, SEGMENT))
         turns["bare scan, compiled likewise"] = lambda: likewise.train(workload.steps)[1]
     bare.train(min(workload.steps, SEGMENT))  # compiles it
-    speeds: Speeds = {name: [] for name in turns}
-    for number in range(rounds):
-        for name in turns if number % 2 == 0 else reversed(turns):
-            speeds[name].append(turns[name]())
-    return speeds
+    return take_turns(turns, rounds)
 
 
-def row(workload: Workload, speeds: Speeds, other: str, wanted: float) -> list[str]:
+def row(workload: Workload, speeds: Figures, other: str, wanted: float) -> list[str]:
     """A row of the table: how much faster `optim` is than another."""
-    ratios = [ours / others for ours, others in zip(speeds["optim"], speeds[other], strict=True)]
-    median = statistics.median(ratios)
-    return [
-        f"{workload.name} : {other}",
-        f"{statistics.median(speeds['optim']):,.0f}",
-        f"{statistics.median(speeds[other]):,.0f}",
-        f"{median:.3g}",
-        f"{min(ratios):.3g} to {max(ratios):.3g}",
-        f"at least {wanted:g}",
-        "holds" if median >= wanted else "MISSED",
-    ]
+    ratios = Ratios.within_rounds(speeds["optim"], speeds[other])
+    medians = [f"{statistics.median(speeds[name]):,.0f}" for name in ("optim", other)]
+    return [f"{workload.name} : {other}", *medians, *ratios.cells(".3g"), *ratios.verdict(wanted)]
 
 
 def start(folder: Path, config: Path, number: int) -> float:
@@ -330,17 +314,6 @@ def peak_megabytes(who: int) -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint")
-    versions = ", ".join(f"{package} {metadata.version(package)}" for package in packages)
-    load_average = f"; load before the start {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return (
-        f"{os.cpu_count()} cores, {platform.machine()}, {jax.default_backend()}{load_average}; "
-        f"Python {platform.python_version()}, {versions}"
-    )
-
-
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description="How fast training is. The file's head says what is measured.")
@@ -348,10 +321,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="rounds of each race (default: 5, or 3 with --quick)")
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.quick else 5)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 110
-    console.print(machine(), highlight=False)
+    out = console(110)
+    out.print(machine("jax", "jaxlib", "flax", "optax", "orbax-checkpoint"), highlight=False)
     seed_model, layers = SEED_MODEL, NETWORK
     if options.quick:
         seed_model = replace(SEED_MODEL, steps=SEED_MODEL.steps // 4, save_every=SEED_MODEL.save_every // 4)
@@ -364,7 +335,7 @@ def main() -> None:
         for workload in (seed_model, layers):
             contenders = dict(final_parameters(folder, workload, 1_000))
             difference = greatest_difference(list(contenders.values()))
-            console.print(
+            out.print(
                 f"{workload.name}: after 1,000 steps the parameters of {', '.join(contenders)} "
                 f"differ by at most {difference:.1g}",
                 highlight=False,
@@ -382,8 +353,8 @@ def main() -> None:
     spread = f"{min(starts):.2f} to {max(starts):.2f}"
     verdict = "holds" if seconds <= 5 else "MISSED"
     table.add_row("command to first logged step", f"{seconds:.2f} s", "", "", spread, "at most 5 s", verdict)
-    console.print(table)
-    console.print(
+    out.print(table)
+    out.print(
         f"A step takes {1e6 / statistics.median(linear_speeds['bare scan']):.2f} µs in the bare scan of the seed model "
         f"and {1e6 / statistics.median(layer_speeds['bare scan']):.1f} µs in that of the network. Peak memory: "
         f"{peak:,.0f} MB for `optim train`, "

@@ -68,13 +68,14 @@ def customer_gradients(
     index: Int[Array, " units"] | None = None,
     mask: Bool[Array, " units"] | None = None,
     keep_gradients: bool = True,
+    out: Float[Array, "units p"] | None = None,
 ) -> CustomerGradients:
     """Gradients of the units one by one, their norms, and the aggregate of the gradients clipped by unit.
 
     A unit's gradient is scaled down as a whole, over all its responses, to the norm that is allowed: what one customer
     can change is bounded however much they respond (Abadi et al. 2016, "Deep learning with differential privacy",
     algorithm 1, without the noise). The units are gone through in blocks, so that beyond the result memory does not
-    grow with their number. To be called within `jax.jit`; a donated array (units, p) is reused for the gradients.
+    grow with their number. To be called within `jax.jit`.
 
     A gradient that is not finite shows in its unit's norm and in the mean; it is never left out. So does one whose norm
     is too large for its type, where there is a limit to clip it to.
@@ -88,13 +89,15 @@ def customer_gradients(
             checked.
         mask: False for units that do not count: their gradients and norms are 0.
         keep_gradients: whether the gradients are in the result.
+        out: where the gradients are written, such as those of the last call; an argument of the compiled function that
+            is donated. It saves the time to lay out an array of that size and to fill it with zeros.
 
     Returns:
         Gradients, norms, mean, share of the units that were clipped, and loss.
 
     Raises:
         ValueError: a negative limit (the mean is NaN if it is known only when the program runs) or more than one, no
-            units, an index out of range, or a mask of another length.
+            units, an index out of range, or a mask or `out` of another shape.
     """
     _check_limit(clip_norm)
     _check_index(index, objective.units)
@@ -106,7 +109,7 @@ def customer_gradients(
     flat = Flat.of_one(trained)
     vector = flat.ravel_one(trained)
     limit = None if clip_norm is None else jnp.asarray(clip_norm, vector.dtype)
-    room = jax.lax.empty((units, len(vector)), vector.dtype) if keep_gradients else None
+    room = _room(out, units, vector) if keep_gradients else None
     rows = _Rows(room, jax.lax.empty((units,), vector.dtype))
     totals, rows = _through_blocks(objective, trained, constants, index, mask, limit, rows)
     divisor = 1.0 if objective.aggregate == "sum" else jnp.maximum(totals.counted, 1.0)
@@ -118,6 +121,16 @@ def customer_gradients(
         clipped_share=jnp.asarray(share, vector.dtype),
         loss=totals.loss / divisor,
     )
+
+
+def _room(out: Float[Array, "_ _"] | None, units: int, vector: Float[Array, " p"]) -> Float[Array, "{units} p"]:
+    """An array to be filled with the gradients."""
+    shape = (units, len(vector))
+    if out is None:
+        return jax.lax.empty(shape, vector.dtype)
+    if out.shape != shape or out.dtype != vector.dtype:
+        raise ValueError(f"out is {out.dtype}{list(out.shape)}: the gradients are {vector.dtype}{list(shape)}")
+    return out
 
 
 def _through_blocks(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks.derivatives import (
+from derivatives import (
     FAMILIES,
     QUANTITIES,
     RATIOS,

@@ -8,13 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.benchmarks.training_speed import (
-    NETWORK,
-    SEED_MODEL,
-    Workload,
-    final_parameters,
-    greatest_difference,
-)
+from training_speed import NETWORK, SEED_MODEL, Workload, final_parameters, greatest_difference
 
 
 @pytest.mark.parametrize("workload", [SEED_MODEL, NETWORK], ids=lambda workload: workload.name)

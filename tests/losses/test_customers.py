@@ -297,6 +297,14 @@ def test_another_limit_needs_no_other_program() -> None:
     assert traces == 1
 
 
+def test_gradients_are_written_over_those_of_the_last_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(customers, "RESPONSES", 10)
+    built = fit(panel_of(RAGGED))
+    result = found(built, clip_norm=0.5, out=jnp.full((len(RAGGED), 4), jnp.nan))
+    for one, other in zip(jax.tree.leaves(result), jax.tree.leaves(found(built, clip_norm=0.5)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_mistakes_are_refused() -> None:
     objective, parameters, trained = fit(panel_of((2, 2)))
     constants = objective.constants(parameters)
@@ -305,6 +313,8 @@ def test_mistakes_are_refused() -> None:
             customer_gradients(objective, trained, constants, clip_norm=limit)
     with pytest.raises(ValueError, match="the mask has 3 entries for 2 units: give one for each"):
         customer_gradients(objective, trained, constants, mask=jnp.ones(3, bool))
+    with pytest.raises(ValueError, match=r"out is float32\[2, 3\]: the gradients are float32\[2, 4\]"):
+        customer_gradients(objective, trained, constants, out=jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match="there is no unit to take a gradient of"):
         customer_gradients(objective, trained, constants, index=jnp.zeros(0, jnp.int32))
     for wrong in (-1, 2):
@@ -326,9 +336,9 @@ def test_memory_beyond_the_result_does_not_grow_with_the_customers(monkeypatch: 
         constants = objective.constants(parameters)
 
         def run(spent: Any, trained: Parameters, constants: Any) -> CustomerGradients:
-            return customer_gradients(objective, trained, constants, clip_norm=0.5)
+            return customer_gradients(objective, trained, constants, clip_norm=0.5, out=spent)
 
-        compiled = jax.jit(run, donate_argnums=0, keep_unused=True).lower(jnp.zeros((count, 4)), trained, constants)
+        compiled = jax.jit(run, donate_argnums=0).lower(jnp.zeros((count, 4)), trained, constants)
         memory = compiled.compile().memory_analysis()
         return memory.temp_size_in_bytes, memory.alias_size_in_bytes
 
