@@ -110,6 +110,7 @@ def test_the_cocktail_study_reaches_the_published_figures(cocktail: Path, tmp_pa
     assert outcome.result["liking"]["mean"] == pytest.approx(0.869, abs=0.001)
 
 
+@pytest.mark.long
 def test_the_quadratic_mixture_reaches_its_published_likelihood(cocktail: Path, tmp_path: Path) -> None:
     overrides = [
         f"data.recipes={cocktail}/recipes.csv",
@@ -117,6 +118,7 @@ def test_the_quadratic_mixture_reaches_its_published_likelihood(cocktail: Path, 
         "model.utility={kind: quadratic, features: [fractions]}",
         "precision=float64",
         "stages.fit.length=300",
+        "stages.bake.length=20",
     ]
     import jax
 

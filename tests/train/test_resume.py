@@ -44,7 +44,15 @@ def assert_alike(a: Path, b: Path, config: object, stage: int = 1) -> None:
 
 
 # In the first stage, at a checkpoint, between the stages, in the second stage, and just before the end.
-@pytest.mark.parametrize("stops", [(1, 10), (13, 40), (40, 41), (39, 57, 69)])
+@pytest.mark.parametrize(
+    "stops",
+    [
+        (1, 10),
+        pytest.param((13, 40), marks=pytest.mark.long),
+        pytest.param((40, 41), marks=pytest.mark.long),
+        (39, 57, 69),
+    ],
+)
 def test_stopping_anywhere_changes_nothing(small: Studies, tmp_path: Path, stops: tuple[int, ...]) -> None:
     whole = run(small(*EVALUATED), tmp_path, "whole")
     first = run(small(*EVALUATED, f"stop_after_steps={stops[0]}"), tmp_path, "parts")
