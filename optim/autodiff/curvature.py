@@ -63,6 +63,10 @@ class Curvature(NamedTuple):
             raise ValueError(f"this is the curvature at points of shape {eigenvalues.shape[:-1]}: take one of them")
         return eigenvalues
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook shows: verdict and directions."""
+        printer.text(str(self))
+
     def __str__(self) -> str:
         """The verdict, and a line for each direction."""
         eigenvalues = self._of_one_point()

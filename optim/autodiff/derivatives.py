@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from optim.autodiff.trees import real_point, real_scalar
+from optim.autodiff.trees import outline, real_point, real_scalar
 
 Series = Callable[[Float[Array, ""]], tuple[Float[Array, ""], ...]]
 
@@ -48,6 +48,8 @@ def derivatives(f: Callable[[Any], ArrayLike], order: int) -> Callable[[ArrayLik
         return jnp.stack(series(x)[1:])
 
     def at(x: ArrayLike) -> Float[Array, "order *s"]:
+        if not jax.tree_util.all_leaves([x]):
+            raise TypeError(f"these are derivatives of a function of one number: the point is {outline(x)}")
         return jnp.moveaxis(jnp.vectorize(at_one, signature="()->(order)")(real_point(x)), -1, 0)
 
     return at

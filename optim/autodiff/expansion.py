@@ -27,14 +27,14 @@ def _tangent(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, 
 
 
 def first_order(
-    f: Callable[[Any], Float[Array, " m"]], point: PyTree[Inexact[Array, "..."]]
-) -> Callable[[Any], Float[Array, " m"]]:
+    f: Callable[[Any], PyTree[Float[Array, "..."]]], point: PyTree[Inexact[Array, "..."]]
+) -> Callable[[Any], PyTree[Float[Array, "..."]]]:
     """The function, whose value and slopes are worked out once: each of many gradients then costs a product with them.
 
     Under `jax.vmap` of `jax.grad`, JAX goes back through `f` again for every cotangent, though the point is the same.
 
     Args:
-        f: gives a real vector.
+        f: gives a tree of real arrays.
         point: array or pytree of arrays, real or complex.
 
     Returns:
@@ -42,8 +42,8 @@ def first_order(
         a `jax.custom_vjp` rule, whose backward pass need not be linear (that of `limit_gradient` is not).
     """
     join, (vector, unravel) = joiner(point), ravel_pytree(as_pairs(point))
-    of_vector = lambda vector: f(join(unravel(vector)))
-    value = of_vector(vector)
+    value, restore = ravel_pytree(f(point))
+    of_vector = lambda vector: ravel_pytree(f(join(unravel(vector))))[0]
     try:
         jax.eval_shape(jax.jacfwd(of_vector), vector)
     except TypeError as error:
@@ -52,4 +52,4 @@ def first_order(
         return f
     jacobian = jax.jacrev if chosen_mode(vector.size, value.size) == "reverse" else jax.jacfwd
     known = value, jacobian(of_vector)(vector)
-    return lambda tree: _expanded(ravel_pytree(as_pairs(tree))[0], *known)
+    return lambda tree: restore(_expanded(ravel_pytree(as_pairs(tree))[0], *known))

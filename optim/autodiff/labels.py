@@ -150,6 +150,10 @@ class Labelled:
         known = isinstance(self.values, Array | np.ndarray) and not isinstance(self.values, jax.core.Tracer)
         return known and self.values.ndim == len(self.labels) and self.values.ndim in (1, 2)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook shows: the table."""
+        printer.text(str(self))
+
     def __repr__(self) -> str:
         array = self.values
         if isinstance(array, Array | jax.ShapeDtypeStruct | np.ndarray):

@@ -28,7 +28,10 @@ def run(options: argparse.Namespace) -> int:
                 console.print(f"left out, as it acts in training alone: {text}", highlight=False, soft_wrap=True)
             if not check.report.passed:
                 wrong.append(check.stage)
-            status.print(f"{check.stage} checked", style="dim")
     if wrong:
-        console.print(f"\na derivative is wrong in: {', '.join(wrong)}", highlight=False)
+        console.print(
+            f"\na derivative is wrong, or the function has a kink or a jump there, in: {', '.join(wrong)}",
+            highlight=False,
+            soft_wrap=True,
+        )
     return FAILED if wrong else 0

@@ -73,6 +73,8 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     if "cost" in result:
         yield "price", f"{result['cost']:.4g}", "sum of price × amount"
     yield "score", f"{result['score']:.5g}", f"{certificate['agreeing']} of {certificate['starts']} starts agree"
+    if 2 * certificate["agreeing"] <= certificate["starts"] > 1:
+        yield "", "", "few agree: train longer, or look at the curves"
     for text in certificate.get("modifications", ()):
         yield "", "", f"trained with the {text}"
 

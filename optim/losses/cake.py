@@ -131,8 +131,8 @@ class CakeObjective:
         if score.shape != ():
             raise UserError(f"the score gives an array of shape {score.shape} for one customer: expected a scalar")
         if not jnp.issubdtype(score.dtype, jnp.floating):
-            hint = "; take its real part, or its modulus" if jnp.iscomplexobj(score) else ""
-            raise UserError(f"the score gives {score.dtype} for one customer: expected a real number{hint}")
+            hint = "take its real part, or its modulus" if jnp.iscomplexobj(score) else "write 1.0 for 1"
+            raise UserError(f"the score gives {score.dtype} for one customer: expected a real floating number; {hint}")
         return score
 
     def mean_score(self, cake: Parameters, constants: CakeConstants) -> Float[Array, ""]:

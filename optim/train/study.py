@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Int
 
 from optim.config import schema
+from optim.config.checks.bake import targets_of
 from optim.config.durations import steps
 from optim.config.errors import UserError
 from optim.data.order import steps_per_epoch
@@ -95,10 +96,22 @@ def build_study(config: schema.Config) -> Study:
     members = {"model": _with_member_axis(parameters)}
     property_model = model(parameters).properties
     names = () if property_model is None else tuple(property_model.names)
+    _check_targets(config, names)
     builder = _Builder(config, space, panel, group, model, names, tuple(parameters))
     stages = tuple(builder.stage(index, name, block) for index, (name, block) in enumerate(config.stages.items()))
     _try(config, stages, members)
     return Study(config, space, panel, truth, groups, group, model, members, stages)
+
+
+def _check_targets(config: schema.Config, names: tuple[str, ...]) -> None:
+    """Targets name properties of the model, which only the model can tell where it is the user's own.
+
+    Raises:
+        UserError: one does not.
+    """
+    for stage, block in config.stages.items():
+        for path, message in targets_of(config, ("stages", stage), block, names):
+            raise UserError(f"{'.'.join(map(str, path))}: {message}")
 
 
 def _try(config: schema.Config, stages: tuple[Stage, ...], parameters: Parameters) -> None:

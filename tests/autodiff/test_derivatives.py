@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optim.autodiff.derivatives import derivatives
+from optim.autodiff.labels import Labelled
 
 quality = lambda x: x**3 + 2 * x**2 - 3 * x + 1
 bend = lambda x: jnp.exp(jnp.sin(x)) / (1 + x**2)
@@ -81,6 +82,11 @@ def test_they_work_under_transformations_and_compile_once() -> None:
         (lambda: derivatives(quality, 0), ValueError, "order of a derivative is at least 1, and 0 was given"),
         (lambda: inspect.unwrap(derivatives)(quality, 1.5), TypeError, "is a whole number, and 1.5 was given"),
         (lambda: inspect.unwrap(derivatives)(quality, "2"), TypeError, "is a whole number, and '2' was given"),
+        (
+            lambda: inspect.unwrap(derivatives(quality, 2))(Labelled.vector(("butter", "sugar"), [1.0, 2.0])),
+            TypeError,
+            r"a function of one number: the point is Labelled\(float32\[2\]: butter, sugar\)",
+        ),
         (lambda: derivatives(quality, 2)(1), TypeError, "point must hold floating numbers, and is int32"),
         (lambda: derivatives(quality, 2)(1j), TypeError, "point must be real, and is complex64"),
         (lambda: derivatives(lambda x: jnp.stack([x, x]), 2)(1.0), ValueError, r"one number, .* gave float32\[2\]"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jaxtyping import Array
 
-from optim.autodiff import first_order, fixed_point, limit_gradient
+from optim.autodiff import Labelled, first_order, fixed_point, limit_gradient
 
 POINT: dict[str, Any] = {"amounts": jnp.array([1.5, 0.2, 3.0]), "vibration": jnp.array(0.3 - 0.4j)}
 TARGETS = jnp.linspace(-1.0, 2.0, 12)
@@ -90,3 +90,12 @@ def test_it_compiles_once_and_the_function_is_traced_a_few_times_however_many_gr
     for shift in (0.0, 0.1, 0.2):
         run({**POINT, "amounts": POINT["amounts"] + shift})
     assert len(traces) <= 3  # its value, whether it has a forward mode, and its slopes
+
+
+def test_names_stay_with_the_numbers() -> None:
+    double = lambda recipe: Labelled(recipe.values**2, recipe.labels)
+    recipe = Labelled.vector(("butter", "sugar"), [1.0, 3.0])
+    expanded = first_order(double, recipe)
+    assert expanded(recipe).labels == (("butter", "sugar"),)
+    slope = jax.grad(lambda recipe: expanded(recipe)["sugar"])(recipe)
+    np.testing.assert_array_equal(slope.values, [0.0, 6.0])

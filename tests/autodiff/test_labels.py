@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +83,12 @@ def test_wrong_keys_are_refused() -> None:
         start()["sugar", 0]
     with pytest.raises(IndexError, match="only `:`, a name or a number is a key"):
         start()[1:]
+
+
+def test_a_notebook_shows_the_table() -> None:
+    shown: list[str] = []
+    start()._repr_pretty_(SimpleNamespace(text=shown.append), cycle=False)
+    assert shown == [str(start())]
 
 
 def test_a_vector_and_a_matrix_print_as_tables() -> None:

@@ -152,8 +152,8 @@ def test_a_setting_may_be_called_what_a_mapping_is_asked_for(study: Path) -> Non
 @pytest.mark.parametrize(
     ("returned", "expected"),
     [
-        ("recipe.settings['vibration']", "expected a real number; take its real part, or its modulus"),
-        ("3", "the score gives int32 for one customer: expected a real number"),
+        ("recipe.settings['vibration']", "expected a real floating number; take its real part, or its modulus"),
+        ("3", "the score gives int32 for one customer: expected a real floating number; write 1.0 for 1"),
     ],
 )
 def test_a_score_that_is_no_real_number_is_refused(study: Path, returned: str, expected: str) -> None:
@@ -182,6 +182,27 @@ def test_a_property_model_of_the_users_own_reads_settings(study: Path) -> None:
     score = "stages.mix.score={kind: deliciousness, targets: {crust: 60, }, cost: prices}"
     found = ends(load(study, [model, score, "ingredients.flour.fixed=2", "settings={heat: {min: 10, max: 40}}"]))
     assert [end["heat"] for end in found] == pytest.approx([30.0] * 11, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ("{crunch: 60}", r"stages\.mix\.score\.targets\.crunch: unknown property `crunch`: expected `crust`"),
+        ("{crust: 2 + egs}", r"stages\.mix\.score\.targets\.crust: unknown name `egs`"),
+        (
+            "{crust: {formula: heat + crst, hold: true}}",
+            r"crust\.formula: unknown name `crst`; did you mean `crust`\?",
+        ),
+    ],
+)
+def test_targets_of_a_model_of_the_users_own_are_checked_once_it_is_made(
+    study: Path, targets: str, message: str
+) -> None:
+    (study.parent / "oven.py").write_text(PROPERTIES)
+    model = 'model.properties={kind: own, path: "oven.py:Oven", settings: [heat]}'
+    score = f"stages.mix.score={{kind: deliciousness, targets: {targets}, cost: prices}}"
+    with pytest.raises(UserError, match=message):
+        build_study(load(study, [model, score, "settings={heat: {min: 10, max: 40}}"]))
 
 
 def test_a_property_model_sees_the_settings_that_it_lists_alone(study: Path) -> None:

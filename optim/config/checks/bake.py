@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from optim.config.checks.model import missing_column
 from optim.config.checks.names import (
@@ -69,9 +69,13 @@ def _uses_properties(config: Config, stage: Bake) -> bool:
 
 def targets(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """Targets name properties, and can be computed."""
+    yield from targets_of(config, path, stage, properties(config))
+
+
+def targets_of(config: Config, path: KeyPath, stage: Stage, names: Collection[str] | None) -> Iterator[Finding]:
+    """The same for a model with these properties; None where they are not known yet."""
     if not isinstance(stage, Bake) or not isinstance(stage.score, DeliciousnessScore):
         return
-    names = properties(config)
     if config.model.properties is None:
         yield (*path, "score"), "deliciousness is about properties: add `model.properties`, such as `kind: bakery`"
         return
@@ -80,20 +84,19 @@ def targets(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
         if names is not None and name not in names:
             yield at, unknown("property", name, names)
         if isinstance(target, str):
-            yield from _formula(config, at, target)
+            yield from _formula(config, at, target, names)
         elif isinstance(target, HeldTarget):
-            yield from _formula(config, (*at, "formula"), target.formula)
+            yield from _formula(config, (*at, "formula"), target.formula, names)
         elif isinstance(target, Column):
             yield from _column(config, (*at, "column"), target.column)
 
 
-def _formula(config: Config, path: KeyPath, text: str) -> Iterator[Finding]:
+def _formula(config: Config, path: KeyPath, text: str, names: Collection[str] | None) -> Iterator[Finding]:
     try:
         formula = parse(text)
     except ValueError as error:
         yield path, str(error)
         return
-    names = properties(config)
     if names is None:
         return
     known = (*config.ingredients, *names, *real_settings(config))
