@@ -90,8 +90,7 @@ class CakeObjective:
     def unit_loss(
         self, trained: Parameters, unit: AudienceRows, constants: CakeConstants
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        score = self._score(trained["cake"], self._properties(trained["cake"], constants), unit, constants)
-        return -score * unit.weight, unit.weight
+        return self._loss(trained["cake"], self._properties(trained["cake"], constants), unit, constants)
 
     def expanded(self, trained: Parameters, constants: CakeConstants, units: int) -> UnitLoss:
         """`unit_loss` with the property model differentiated once, where there are more customers than properties."""
@@ -99,14 +98,13 @@ class CakeObjective:
         if jax.eval_shape(properties, trained["cake"]).size >= units:
             return self.unit_loss
         expansion = first_order(properties, trained["cake"])
+        return lambda trained, unit, constants: self._loss(trained["cake"], expansion(trained["cake"]), unit, constants)
 
-        def loss(
-            trained: Parameters, unit: AudienceRows, constants: CakeConstants
-        ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-            score = self._score(trained["cake"], expansion(trained["cake"]), unit, constants)
-            return -score * unit.weight, unit.weight
-
-        return loss
+    def _loss(
+        self, cake: Parameters, properties: Float[Array, " properties"], unit: AudienceRows, constants: CakeConstants
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Minus the score times the customer's weight, and the weight."""
+        return -self._score(cake, properties, unit, constants) * unit.weight, unit.weight
 
     def _properties(self, cake: Parameters, constants: CakeConstants) -> Float[Array, " properties"]:
         """What the recipe of a cake turns into."""
