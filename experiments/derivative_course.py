@@ -69,10 +69,10 @@ from optim.models.processes import (
 from optim.models.properties import Bakery
 from optim.models.space import build_space
 from optim.models.utilities import LinearUtility
+from optim.study.stage import Stage, initial_state
+from optim.study.study import build_study
 from optim.train.loop import Loop, NoSinks
-from optim.train.program import Record
-from optim.train.stage import Stage, initial_state
-from optim.train.study import build_study
+from optim.train.program import ChunkRecord
 
 Figures = Mapping[str, Any]
 """Numbers, vectors and matrices by name; a complex number counts as its real and its imaginary part."""
@@ -649,7 +649,7 @@ class Recipes(NoSinks):
     def __init__(self, starts: np.ndarray) -> None:
         self.kept = [starts]
 
-    def record(self, stage: Stage, origin: int, record: Record, steps_per_second: float) -> None:
+    def record(self, stage: Stage, origin: int, record: ChunkRecord, steps_per_second: float) -> None:
         self.kept.append(np.asarray(record.measured.recipes))
 
 

@@ -20,7 +20,7 @@ def test_its_config_is_right(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Saturating", "hinge", "sweet_and_cheap", "Oven"])
 def test_its_own_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    from optim.train.study import build_study
+    from optim.study.study import build_study
 
     monkeypatch.chdir(tmp_path)
     source = next(code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if name in code)

@@ -51,12 +51,12 @@ from optim.config.loading import load
 from optim.config.schema import Config
 from optim.data.order import batch_at
 from optim.losses.likelihood import PanelObjective
+from optim.runs.observer import Silent
+from optim.runs.run import train
+from optim.study.stage import initial_state
+from optim.study.study import Study, build_study
 from optim.train.compiling import compiler_options
 from optim.train.loop import Loop
-from optim.train.report import Silent
-from optim.train.run import train
-from optim.train.stage import initial_state
-from optim.train.study import Study, build_study
 from racing import Figures, Ratios, console, machine, take_turns
 
 CUSTOMERS = 4096
@@ -159,7 +159,7 @@ class Clock(Silent):
 def timed_run(config: Config, runs_dir: Path) -> float:
     """Train in a run directory; returns steps per second, checkpoints, curves and all."""
     clock = Clock()
-    outcome = train(config, runs_dir=runs_dir, name=None, stem="run", report=clock)
+    outcome = train(config, runs_dir=runs_dir, name=None, stem="run", observer=clock)
     (first, began), (last, _) = clock.progressed[0], clock.progressed[-1]
     checkpoint = outcome.directory.checkpoints / str(outcome.step) / "record.json"  # the last file to be written
     return (last - first) / (checkpoint.stat().st_mtime - began)

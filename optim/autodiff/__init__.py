@@ -1,12 +1,12 @@
 """Derivative rules and operators. Knows nothing of cakes, runs or files."""
 
-from optim.autodiff.checks.check import check_gradients
-from optim.autodiff.checks.report import GradientReport, GradientRow
 from optim.autodiff.complex_numbers import NotHolomorphicError, ascent_direction, holomorphic_derivative, real_jacobian
 from optim.autodiff.curvature import Curvature, curvature
 from optim.autodiff.derivatives import derivatives
 from optim.autodiff.expansion import first_order
 from optim.autodiff.fixed_points import Convergence, NotConvergedError, fixed_point
+from optim.autodiff.gradient_checks.check import check_gradients
+from optim.autodiff.gradient_checks.report import GradientReport, GradientRow
 from optim.autodiff.labels import Labelled
 from optim.autodiff.limits import limit_gradient
 from optim.autodiff.matrices import chosen_mode, hessian, jacobian

@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     console, status = Console(), Console(stderr=True)
     wrong = []
     with status.status("starting"):
-        from optim.train.gradients import check_study  # starts JAX, which a wrong config need not wait for
+        from optim.analysis.gradients import check_study  # starts JAX, which a wrong config need not wait for
 
         for check in check_study(config):
             console.print(f"\n{check.stage}: {check.function}", style="bold", highlight=False)

@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
         from optim.cli import gradients
 
         return gradients.run(options)
-    from optim.train.signals import watch_signals
+    from optim.runs.signals import watch_signals
 
     with watch_signals() as signal:  # first of all: the imports below take a while
         from optim.cli import training

@@ -15,10 +15,10 @@ from optim.cli.exits import FAILED
 from optim.cli.progress import ProgressReport
 from optim.cli.tables import answer_tables
 from optim.config.loading import load
-from optim.train.signals import INTERRUPTED, StopRequest, StopSignal
+from optim.runs.signals import INTERRUPTED, StopRequest, StopSignal
 
 if TYPE_CHECKING:  # importing it starts JAX, which a wrong config need not wait for
-    from optim.train.session import Outcome
+    from optim.runs.session import Outcome
 
 
 def run(options: argparse.Namespace, signal: StopSignal) -> int:
@@ -35,18 +35,18 @@ def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     config = load(options.config, options.overrides)
     with ProgressReport() as report:
         report.say("starting")
-        from optim.train.run import train
+        from optim.runs.run import train
 
         names = {"runs_dir": options.runs_dir, "name": options.name, "stem": options.config.stem}
-        return train(config, **names, report=report, signal=signal)
+        return train(config, **names, observer=report, signal=signal)
 
 
 def _resume(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     with ProgressReport() as report:
         report.say("starting")
-        from optim.train.run import resume
+        from optim.runs.run import resume
 
-        return resume(options.directory, options.overrides, report=report, signal=signal)
+        return resume(options.directory, options.overrides, observer=report, signal=signal)
 
 
 def _print_outcome(console: Console, outcome: Outcome) -> int:

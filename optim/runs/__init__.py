@@ -1,1 +1,1 @@
-"""Run directory, lock, TensorBoard curves."""
+"""What is kept: run directory, lock, info, checkpoints, curves, session, resume."""

@@ -1,1 +1,1 @@
-"""State, step, chunked loop, checkpoints, resume."""
+"""How it learns: step, program, measure, plan, loop. Knows no file."""

@@ -9,10 +9,10 @@ from typing import Protocol, runtime_checkable
 
 import jax
 
+from optim.study.stage import Stage
+from optim.study.state import GRADIENT_FAULT, HELD_OUT_FAULT, LOSS_FAULT, State, place
 from optim.train.plan import Chunk, Pace, calls
-from optim.train.program import Program, Record
-from optim.train.stage import Stage
-from optim.train.state import GRADIENT_FAULT, HELD_OUT_FAULT, LOSS_FAULT, State, place
+from optim.train.program import ChunkRecord, Program
 
 
 class NonFiniteError(Exception):
@@ -52,10 +52,10 @@ class Sinks(Protocol):
     def begin(self, stage: Stage, origin: int, step: int) -> None:
         """A stage that began at `origin` starts, or goes on from `step`."""
 
-    def record(self, stage: Stage, origin: int, record: Record, steps_per_second: float) -> None:
+    def record(self, stage: Stage, origin: int, record: ChunkRecord, steps_per_second: float) -> None:
         """Write what a chunk has measured."""
 
-    def save(self, stage: Stage, state: State, record: Record | None, *, due: bool) -> None:
+    def save(self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool) -> None:
         """Save a checkpoint, with the record of its last chunk; what was recorded must be on disk before it.
 
         `due`: every run of the study saves it. One that a stop asks for is not.
@@ -71,10 +71,10 @@ class NoSinks:
     def begin(self, stage: Stage, origin: int, step: int) -> None:
         """Does nothing."""
 
-    def record(self, stage: Stage, origin: int, record: Record, steps_per_second: float) -> None:
+    def record(self, stage: Stage, origin: int, record: ChunkRecord, steps_per_second: float) -> None:
         """Does nothing."""
 
-    def save(self, stage: Stage, state: State, record: Record | None, *, due: bool) -> None:
+    def save(self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool) -> None:
         """Does nothing."""
 
     def wanted_stop(self, step: int) -> str | None:
@@ -151,13 +151,13 @@ class _Settler:
 
     def __init__(self, stage: Stage, origin: int, step: int, pace: Pace, sinks: Sinks) -> None:
         self._stage, self._origin, self._pace, self._sinks = stage, origin, pace, sinks
-        self._pending: list[tuple[tuple[Chunk, ...], Record]] = []
+        self._pending: list[tuple[tuple[Chunk, ...], ChunkRecord]] = []
         self._step = step
         self._clock = time.perf_counter()
         self.stopped = False
-        self.last: Record | None = None
+        self.last: ChunkRecord | None = None
 
-    def running(self, call: tuple[Chunk, ...], records: Record) -> None:
+    def running(self, call: tuple[Chunk, ...], records: ChunkRecord) -> None:
         """A call was dispatched; settle the one before it."""
         self._pending.append((call, records))
         if len(self._pending) > 1:
@@ -170,7 +170,7 @@ class _Settler:
 
     def _settle(self) -> None:
         call, promised = self._pending.pop(0)
-        records: Record = jax.device_get(promised)  # waits for the call
+        records: ChunkRecord = jax.device_get(promised)  # waits for the call
         done = max(self._step, int(records.step.max()))
         now = time.perf_counter()
         steps, seconds = done - self._step, now - self._clock
@@ -185,7 +185,7 @@ class _Settler:
             self.last, self.stopped = record, bool(record.stopped)
 
 
-def _each(records: Record) -> Iterator[Record]:
+def _each(records: ChunkRecord) -> Iterator[ChunkRecord]:
     """The records of a call, one by one."""
     leaves, structure = jax.tree.flatten(records)
     return (jax.tree.unflatten(structure, row) for row in zip(*leaves, strict=True))

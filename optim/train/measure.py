@@ -12,8 +12,8 @@ from optim.losses.customers import RESPONSES, customer_gradients
 from optim.losses.objective import Objective, Parameters, batch_loss, total_loss
 from optim.models.flat import Flat
 from optim.optimize.chains import learning_rate
-from optim.train.stage import Stage, StageConstants
-from optim.train.state import Stopping
+from optim.study.stage import Stage, StageConstants
+from optim.study.state import Stopping
 from optim.train.step import Carry, index_at, units_at
 
 QUANTILES = (0.5, 0.9, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from optim.train.stage import Stage
+from optim.study.stage import Stage
 
 MOST = 64
 """Most chunks in a call."""

@@ -14,15 +14,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from optim.models.flat import Flat
+from optim.study.stage import Stage, StageConstants
+from optim.study.state import HELD_OUT_FAULT, PARAMETER_FAULT, State
 from optim.train.compiling import compiler_options
 from optim.train.measure import Measured, evaluated, measured
 from optim.train.plan import MOST, Chunk
-from optim.train.stage import Stage, StageConstants
-from optim.train.state import HELD_OUT_FAULT, PARAMETER_FAULT, State
 from optim.train.step import Carry, by_member, step_function
 
 
-class Record(NamedTuple):
+class ChunkRecord(NamedTuple):
     """What the host learns of a chunk; of those of a call, along a leading axis."""
 
     step: Int[Array, ""]
@@ -57,7 +57,7 @@ class Program:
         self.traces = 0
         self._run = jax.jit(self._call, compiler_options=compiler_options())
 
-    def __call__(self, state: State, constants: StageConstants, call: Sequence[Chunk]) -> tuple[State, Record]:
+    def __call__(self, state: State, constants: StageConstants, call: Sequence[Chunk]) -> tuple[State, ChunkRecord]:
         """Train for some chunks; for fewer after a fault or an early stop.
 
         Args:
@@ -74,14 +74,16 @@ class Program:
                 column[number] = value
         return self._run(state, constants, due, np.int32(len(call)))
 
-    def _call(self, state: State, constants: StageConstants, due: _Due, count: Int[Array, ""]) -> tuple[State, Record]:
+    def _call(
+        self, state: State, constants: StageConstants, due: _Due, count: Int[Array, ""]
+    ) -> tuple[State, ChunkRecord]:
         self.traces += 1
 
-        def unfinished(carry: tuple[Int[Array, ""], State, Record]) -> Bool[Array, ""]:
+        def unfinished(carry: tuple[Int[Array, ""], State, ChunkRecord]) -> Bool[Array, ""]:
             number, state, _ = carry
             return (number < count) & (state.fault == 0) & ~state.stopping.stopped
 
-        def chunk(carry: tuple[Int[Array, ""], State, Record]) -> tuple[Int[Array, ""], State, Record]:
+        def chunk(carry: tuple[Int[Array, ""], State, ChunkRecord]) -> tuple[Int[Array, ""], State, ChunkRecord]:
             number, state, records = carry
             state, record = self._chunk(state, constants, *(column[number] for column in due))
             return number + 1, state, jax.tree.map(lambda rows, row: rows.at[number].set(row), records, record)
@@ -99,7 +101,7 @@ class Program:
         log: Bool[Array, ""],
         evaluate: Bool[Array, ""],
         check: Bool[Array, ""],
-    ) -> tuple[State, Record]:
+    ) -> tuple[State, ChunkRecord]:
         stage = self.stage
         flat = Flat.of(stage.trained(state.parameters))
 
@@ -149,7 +151,7 @@ class Program:
             clipped=last.clipped,
             stopping=stopping,
         )
-        record = Record(
+        record = ChunkRecord(
             step=last.step,
             position=last.position,
             fault=fault,

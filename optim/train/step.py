@@ -16,8 +16,8 @@ from optim.losses.customers import customer_gradients
 from optim.losses.objective import batch_loss
 from optim.models.flat import Flat
 from optim.optimize.region import feasible_gradient, project
-from optim.train.stage import Stage, StageConstants
-from optim.train.state import GRADIENT_FAULT, LOSS_FAULT
+from optim.study.stage import Stage, StageConstants
+from optim.study.state import GRADIENT_FAULT, LOSS_FAULT
 
 
 class Carry(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from optim.cli.main import main
-from tests.train.test_rollback import folder
+from tests.runs.test_rollback import folder
 
 __all__ = ["folder"]  # the poisoned study
 

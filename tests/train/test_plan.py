@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from optim.study.study import build_study
 from optim.train.plan import MOST, Chunk, Pace, calls
-from optim.train.study import build_study
 from tests.conftest import Studies
 
 

@@ -13,14 +13,14 @@ import pytest
 from optim.losses.cake import CakeObjective
 from optim.losses.customers import CustomerGradients, customer_gradients
 from optim.losses.objective import unit_gradients
+from optim.runs.scalars import worst_customers
+from optim.study.stage import initial_state
+from optim.study.state import State
+from optim.study.study import build_study
 from optim.train import measure
 from optim.train.loop import Loop
-from optim.train.scalars import worst_customers
-from optim.train.stage import initial_state
-from optim.train.state import State
-from optim.train.study import build_study
 from tests.conftest import Studies
-from tests.train.helpers import assert_same_bits, in_memory
+from tests.helpers import assert_same_bits, in_memory
 
 
 def test_a_stage_is_compiled_once_whatever_its_cadences(small: Studies) -> None:

@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 from optim.config.loading import load
 from optim.losses.cake import CakeObjective
 from optim.optimize.certificate import certify
-from optim.train.study import cake_layout
-from tests.train.helpers import in_memory
+from optim.study.study import cake_layout
+from tests.helpers import in_memory
 
 CONFIG = Path(__file__).parent.parent.parent / "configs" / "sourdough.yaml"
 NAMES = ("flour", "water", "sugar", "yeast", "salt", "temperature", "vibration_real", "vibration_imag")

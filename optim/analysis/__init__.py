@@ -1,0 +1,1 @@
+"""What was found: the answer, its certificates, gradient checks of a study."""

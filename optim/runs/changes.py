@@ -1,0 +1,90 @@
+"""What may change when a run is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from optim.config.dumping import differences
+from optim.config.durations import steps
+from optim.config.errors import Problem, UserError
+from optim.config.optimizers import depends_on_length
+from optim.config.schema import Bake, Config, Fit
+from optim.study.study import Study
+
+CADENCES = ("log.", "checkpoint.", "chunk", "max_rollbacks")
+TABLES = ("data.recipes", "data.ratings", "data.customers")
+
+
+def accepted_changes(
+    before: Config, study: Study, digests: dict[str, str], running: Callable[[], int]
+) -> dict[str, list[Any]]:
+    """The changes of a resumed run by key, each as [before, after].
+
+    Args:
+        before: the config so far.
+        study: of the config asked for.
+        digests: SHA-256 of the tables so far.
+        running: gives the index of the running stage, where it matters.
+
+    Raises:
+        UserError: some may not change, with both values and the reason.
+    """
+    problems, changes = [], {}
+    for key, old, new in differences(before, study.config):
+        reason = _refusal(key, study, before, running)
+        if reason:
+            message = f"was {_shown(old)}, now {_shown(new)}: {reason}"
+            problems.append(Problem(place="resume", key=key, message=message))
+        changes[key] = [old, new]
+    # Other settings give other simulated customers: that is said above already.
+    told = {"simulated"} if problems else set()
+    for name in sorted((digests.keys() | study.digests.keys()) - told):
+        if digests.get(name) != study.digests.get(name):
+            message = (
+                f"{name} has changed: the SHA-256 was {digests.get(name)}, now {study.digests.get(name)}; "
+                "put it back as it was, or start a new run"
+            )
+            problems.append(Problem(place="resume", message=message))
+    if problems:
+        raise UserError(problems)
+    return changes
+
+
+def _refusal(key: str, study: Study, before: Config, running: Callable[[], int]) -> str:
+    """Why a key may not change; empty if it may."""
+    if key.startswith(CADENCES) or key in TABLES:  # a table may move: its contents are compared
+        return ""
+    parts = key.split(".")
+    if parts[0] == "stages" and parts[1] in before.stages and parts[2:] == ["length"]:
+        return _length_refusal(parts[1], study, before, running())
+    if parts[0] == "stages" and parts[2:] == ["evaluate", "every"] and not _stops_early(before, parts[1]):
+        return ""
+    return "it shapes what was trained so far; start a new run"
+
+
+def _stops_early(config: Config, name: str) -> bool:
+    block = config.stages[name]
+    return isinstance(block, Fit) and block.evaluate.patience is not None
+
+
+def _length_refusal(name: str, study: Study, before: Config, running: int) -> str:
+    index = list(before.stages).index(name)
+    if index < running:
+        return "this stage is over; start a new run"
+    old, new = before.stages[name], study.config.stages[name]
+    if _depends_on_length(old):
+        return "its schedule, or its early stopping, depends on the length; start a new run"
+    stage = study.stages[index]
+    if stage.length < steps(old.length, steps_per_epoch=stage.steps_per_epoch, total=None):
+        return f"a stage may only become longer ({new.length} is shorter); start a new run"
+    return ""
+
+
+def _depends_on_length(block: Fit | Bake) -> bool:
+    # Early stopping counts the evaluation at the end of a stage: at another end it would be another count.
+    return depends_on_length(block.optimizer) or (isinstance(block, Fit) and block.evaluate.patience is not None)
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else str(value)

@@ -1,0 +1,62 @@
+"""The TensorBoard tags of a chunk's record."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from optim.models.space import RecipeSpace
+from optim.study.stage import Stage
+from optim.train.measure import QUANTILES
+from optim.train.program import ChunkRecord
+
+
+def scalars(stage: Stage, record: ChunkRecord, space: RecipeSpace) -> dict[str, float]:
+    """The points of a record, by tag; those of the best member where a stage trains several.
+
+    Args:
+        stage: the stage.
+        record: what a chunk has measured.
+        space: the ingredients and settings.
+    """
+    values: dict[str, float] = {}
+    if record.evaluated:
+        values["eval/loss"] = float(record.held_out_loss)
+    if record.logged:
+        values |= _logged(stage, record, space)
+    return {f"{stage.name}/{tag}": value for tag, value in values.items()}
+
+
+def _logged(stage: Stage, record: ChunkRecord, space: RecipeSpace) -> dict[str, float]:
+    measured = record.measured
+    best = int(np.argmin(measured.loss))
+    values = {"train/loss": float(measured.loss[best]), "grad_norm": float(measured.gradient_norm[best])}
+    if measured.learning_rate is not None:
+        values["learning_rate"] = float(measured.learning_rate[best])
+    if "global" in measured.clipped:
+        values["clipped/global_norm"] = float(measured.clipped["global"][best])
+    if "limits" in measured.clipped:
+        shares = measured.clipped["limits"][best]
+        values |= {f"clipped/{name}": float(share) for name, share in zip(space.coordinates, shares, strict=True)}
+    if measured.recipes is not None and measured.scores is not None:
+        best = int(np.argmax(measured.scores))
+        values["score"] = float(measured.scores[best])
+        kinds = ["recipe"] * len(space.names) + ["settings"] * (len(space.coordinates) - len(space.names))
+        coordinates = zip(kinds, space.coordinates, measured.recipes[best], strict=True)
+        values |= {f"{kind}/{name}": float(value) for kind, name, value in coordinates}
+    if measured.customers is not None:
+        quantiles = zip(QUANTILES, measured.customers.quantiles, strict=True)
+        values |= {f"customers/grad_norm_{round(100 * q)}": float(norm) for q, norm in quantiles}
+        if np.isfinite(measured.customers.clipped_share):
+            values["customers/clipped"] = float(measured.customers.clipped_share)
+    return values
+
+
+def worst_customers(stage: Stage, record: ChunkRecord) -> str:
+    """A table (Markdown) of the customers with the largest gradients; empty where units are not customers."""
+    customers = record.measured.customers
+    names = stage.objective.names
+    if customers is None or names is None or not record.logged:
+        return ""
+    worst = zip(customers.worst, customers.worst_norms, strict=True)
+    rows = [f"| {names[int(i)]} | {norm:.6g} |" for i, norm in worst if norm >= 0]  # −1: a place of a short batch
+    return "\n".join(["| customer | gradient norm |", "|---|---|", *rows])

@@ -1,0 +1,68 @@
+"""The side effects of a run with a directory: curves, checkpoints, progress, requests to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optim.models.space import RecipeSpace
+from optim.runs.checkpoints import Checkpoints
+from optim.runs.curves import Curves
+from optim.runs.observer import Observer
+from optim.runs.scalars import scalars, worst_customers
+from optim.runs.signals import StopSignal
+from optim.study.stage import Stage
+from optim.study.state import State
+from optim.train.program import ChunkRecord
+
+
+@dataclass
+class RunSinks:
+    """Writes what the loop hands out.
+
+    Attributes:
+        ingredients: names of the ingredients, for tags.
+        curves: TensorBoard.
+        checkpoints: orbax.
+        observer: who waits for the run.
+        signal: whether the process was asked to stop.
+        stop_after: stop after this step; None to go on to the end.
+        step: updates known to be completed.
+    """
+
+    space: RecipeSpace
+    curves: Curves
+    checkpoints: Checkpoints
+    observer: Observer
+    signal: StopSignal
+    stop_after: int | None
+    step: int
+
+    def begin(self, stage: Stage, origin: int, step: int) -> None:
+        self.observer.stage(stage.name, stage.length, step - origin)
+
+    def record(self, stage: Stage, origin: int, record: ChunkRecord, steps_per_second: float) -> None:
+        self.step = step = int(record.step)
+        points = scalars(stage, record, self.space)
+        if points:
+            self.curves.scalars(step, points | {"perf/steps_per_second": steps_per_second})
+        worst = worst_customers(stage, record)
+        if worst:
+            self.curves.text(step, f"{stage.name}/customers/worst", worst)
+        self.observer.progress(step - origin, float(record.loss.min()))
+
+    def save(self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool) -> None:
+        metrics = {}
+        if record is not None:
+            metrics[f"{stage.name}/train/loss"] = float(record.loss.min())
+            if record.evaluated:  # else the last held-out loss is that of other parameters
+                metrics[f"{stage.name}/eval/loss"] = float(record.held_out_loss)
+        self.step = int(state.step)
+        # What the checkpoint covers must be on disk before it: points after it are hidden on resume, none is missing.
+        self.curves.flush()
+        description = {"stage": stage.index, "name": stage.name}
+        self.checkpoints.save(self.step, state, description=description, metrics=metrics, due=due)
+
+    def wanted_stop(self, step: int) -> str | None:
+        if self.signal.name is not None:
+            return self.signal.name
+        return "stop_after_steps" if self.stop_after is not None and step >= self.stop_after else None

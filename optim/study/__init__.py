@@ -1,0 +1,1 @@
+"""What a config asks for, as objects: study, stages, state, initial parameters, precision."""

@@ -1,0 +1,267 @@
+"""From a config to everything that a run needs: panel, modules, initial parameters and stages."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Int
+
+from optim.config import schema
+from optim.config.checks.bake import targets_of
+from optim.config.durations import steps
+from optim.config.errors import UserError
+from optim.data.order import steps_per_epoch
+from optim.data.panel import Panel
+from optim.data.streams import stream
+from optim.losses.audience import everyone, merged
+from optim.losses.cake import CakeObjective
+from optim.losses.likelihood import PanelObjective
+from optim.losses.objective import Objective, Parameters
+from optim.losses.properties import PropertyObjective
+from optim.losses.scores import build_score
+from optim.models.build import Tasted, build_model
+from optim.models.flat import Flat
+from optim.models.functional import Functional
+from optim.models.imports import load_object, own_code, source_digest
+from optim.models.likelihood import LikelihoodModel
+from optim.models.space import RecipeSpace, build_space
+from optim.optimize.chains import build_optimizer
+from optim.optimize.region import region_of
+from optim.optimize.starts import build_starts
+from optim.study.stage import Stage, StageConstants, initial_state
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A config turned into objects; nothing in it changes while it runs.
+
+    Attributes:
+        config: the config.
+        space: the recipes that are allowed.
+        panel: customers and responses, or None.
+        truth: what generated simulated customers, or None.
+        groups: names of the customers' groups; one for everyone where the utility has no groups.
+        group: each customer's group.
+        model: the likelihood model as a function of its parameters.
+        parameters: the initial parameters.
+        stages: the stages in order.
+    """
+
+    config: schema.Config
+    space: RecipeSpace
+    panel: Panel | None
+    truth: dict[str, Any] | None
+    groups: tuple[str, ...]
+    group: Int[np.ndarray, " customers"]
+    model: Functional[LikelihoodModel]
+    parameters: Parameters
+    stages: tuple[Stage, ...]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of all that was read beside the config: the tables, and the files of the user's own code."""
+        tables = {} if self.panel is None else dict(self.panel.digests)
+        return tables | {path: source_digest(path) for path in _own_paths(self.config)}
+
+
+def _own_paths(config: schema.Config) -> list[str]:
+    """Import paths of the user's own code."""
+    blocks: list[Any] = [config.model.properties, config.model.utility]
+    blocks += [stage.loss if isinstance(stage, schema.Fit) else stage.score for stage in config.stages.values()]
+    own = (schema.OwnProperties, schema.OwnUtility, schema.OwnLoss, schema.OwnScore)
+    return [block.path for block in blocks if isinstance(block, own)]
+
+
+def build_study(config: schema.Config) -> Study:
+    """Read the data and build all objects. Nothing is written; the precision must have been set before.
+
+    Raises:
+        UserError: the tables are wrong, or do not fit the config.
+    """
+    panel, truth = _load(config)
+    space = build_space(config)
+    groups, group = _groups(config, panel)
+    tasted = None if panel is None else _tasted(panel, len(groups))
+    fixed = [name for name, ingredient in config.ingredients.items() if ingredient.fixed is not None]
+    _, settings = space.cake()()
+    module = build_model(config.model, space.names, tasted, lambda: _rngs(config.seed), fixed, settings)
+    model, parameters = Functional.split(module)
+    members = {"model": _with_member_axis(parameters)}
+    property_model = model(parameters).properties
+    names = () if property_model is None else tuple(property_model.names)
+    _check_targets(config, names)
+    builder = _Builder(config, space, panel, group, model, names, tuple(parameters))
+    stages = tuple(builder.stage(index, name, block) for index, (name, block) in enumerate(config.stages.items()))
+    _try(config, stages, members)
+    return Study(config, space, panel, truth, groups, group, model, members, stages)
+
+
+def _check_targets(config: schema.Config, names: tuple[str, ...]) -> None:
+    """Targets name properties of the model, which only the model can tell where it is the user's own.
+
+    Raises:
+        UserError: one does not.
+    """
+    for stage, block in config.stages.items():
+        for path, message in targets_of(config, ("stages", stage), block, names):
+            raise UserError(f"{'.'.join(map(str, path))}: {message}")
+
+
+def _try(config: schema.Config, stages: tuple[Stage, ...], parameters: Parameters) -> None:
+    """Trace every loss once, without computing anything: mistakes in the user's own code come up before a run begins.
+
+    Raises:
+        UserError: a loss or score of the user's own raises an error or gives no scalar.
+    """
+    state = jax.eval_shape(initial_state, parameters)
+    for stage, block in zip(stages, config.stages.values(), strict=True):
+        state = jax.eval_shape(stage.begin, state)
+        kind, own = ("loss", block.loss) if isinstance(block, schema.Fit) else ("score", block.score)
+        path = own.path if isinstance(own, schema.OwnLoss | schema.OwnScore) else own.kind
+        with own_code(f"stages.{stage.name}.{kind}", path, "calling it"):
+            jax.eval_shape(stage.first_loss, state.parameters)
+
+
+def cake_layout(space: RecipeSpace) -> Flat:
+    """Between cakes along a member axis and their real vectors, in the order of `space.coordinates`."""
+    return Flat.of(jax.tree.map(lambda leaf: leaf[None], Functional.split(space.cake())[1]))
+
+
+def _rngs(seed: int) -> nnx.Rngs:
+    """Streams for initial parameters. Made only where a module draws some: starting JAX's generator takes a while."""
+    return nnx.Rngs(params=zlib.crc32(f"{seed}/model".encode()))
+
+
+def _with_member_axis(parameters: Parameters) -> Parameters:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[None], parameters)
+
+
+def _load(config: schema.Config) -> tuple[Panel | None, dict[str, Any] | None]:
+    if config.data is None:
+        return None, None
+    if config.data.simulate is not None:
+        from optim.data.simulate import simulate
+
+        return simulate(config)
+    from optim.data.tables import load_panel
+
+    return load_panel(config), None
+
+
+def _groups(config: schema.Config, panel: Panel | None) -> tuple[tuple[str, ...], Int[np.ndarray, " customers"]]:
+    """Names of the groups, sorted, and each customer's."""
+    utility = config.model.utility
+    if panel is None or utility is None or utility.groups is None:
+        return ("everyone",), np.zeros(0 if panel is None else len(panel.customers), int)
+    names, group = np.unique(panel.columns[utility.groups].astype(str), return_inverse=True)
+    return tuple(str(name) for name in names), group
+
+
+def _tasted(panel: Panel, groups: int) -> Tasted:
+    counts = np.bincount(panel.recipe[~panel.held_out], minlength=len(panel.recipes)).astype(float)
+    return Tasted(panel.amounts, dict(panel.properties), counts, groups)
+
+
+@dataclass(frozen=True, eq=False)
+class _Builder:
+    """Builds the stages of a study."""
+
+    config: schema.Config
+    space: RecipeSpace
+    panel: Panel | None
+    group: Int[np.ndarray, " customers"]
+    model: Functional[LikelihoodModel]
+    properties: tuple[str, ...]
+    parts: tuple[str, ...]
+    """The parts of the model that have parameters."""
+
+    def stage(self, index: int, name: str, block: schema.Fit | schema.Bake) -> Stage:
+        objective = self._objective(block)
+        batch = self._batch(name, block, objective.units)
+        per_epoch = 1 if batch is None else steps_per_epoch(objective.units, batch)
+        length = steps(block.length, steps_per_epoch=per_epoch, total=None)
+        resolve = partial(steps, steps_per_epoch=per_epoch, total=length)
+        evaluate = block.evaluate if isinstance(block, schema.Fit) else schema.Evaluate()
+        return Stage(
+            name=name,
+            index=index,
+            objective=objective,
+            evaluation=_on_held_out(objective),
+            optimizer=build_optimizer(block.optimizer, resolve),
+            train=self._trained_parts(block) if isinstance(block, schema.Fit) else None,
+            starts=self._starts(name, block),
+            length=length,
+            batch=batch,
+            steps_per_epoch=per_epoch,
+            log_every=resolve(self.config.log.every),
+            save_every=resolve(self.config.checkpoint.every),
+            evaluate_every=resolve(evaluate.every),
+            patience=evaluate.patience,
+            min_improvement=evaluate.min_improvement,
+            fixed=self._constants(name, block),
+        )
+
+    def _objective(self, block: schema.Fit | schema.Bake) -> Objective:
+        if isinstance(block, schema.Bake):
+            score = build_score(block.score)
+            audience = everyone(self.panel, self.group, score.columns)
+            if block.batch == "all" and block.optimizer.clip_customer_norm is None:  # which is of a single customer
+                audience = merged(audience)
+            cake, _ = Functional.split(self.space.cake())
+            return CakeObjective(self.space, self.model, cake, score, audience)
+        assert self.panel is not None  # the config's checks hold it
+        if isinstance(block.loss, schema.PropertyLoss):
+            return PropertyObjective(self.panel, self.model, self.properties)
+        own = load_object(block.loss.path) if isinstance(block.loss, schema.OwnLoss) else None
+        return PanelObjective(self.panel, self.group, self.model, self._trained_parts(block), own, block.loss.aggregate)
+
+    def _batch(self, name: str, block: schema.Fit | schema.Bake, units: int) -> int | None:
+        if block.batch == "all":
+            return None
+        if block.batch > units:
+            raise UserError(
+                f"stages.{name}.batch: {block.batch} is more than the {units} there are; use `batch: all` for everyone"
+            )
+        return block.batch
+
+    def _starts(self, name: str, block: schema.Fit | schema.Bake) -> Parameters | None:
+        if isinstance(block, schema.Fit) or block.starts == "previous":
+            return None
+        starts = build_starts(block.starts, self.space, stream(self.config.seed, f"{name}/starts"))
+        return cake_layout(self.space).tree(starts)
+
+    def _constants(self, name: str, block: schema.Fit | schema.Bake) -> StageConstants:
+        optimizer, dtype = block.optimizer, jnp.zeros(()).dtype
+        limits = None
+        if optimizer.limits:
+            limits = jnp.asarray([optimizer.limits.get(name, np.inf) for name in self.space.owners], dtype)
+        scalar = lambda value: None if value is None else jnp.asarray(value, dtype)
+        return StageConstants(
+            objective=None,
+            evaluation=None,
+            order_seed=jnp.asarray(np.uint32(zlib.crc32(f"{self.config.seed}/{name}/order".encode()))),
+            region=region_of(self.space) if isinstance(block, schema.Bake) else None,
+            limits=limits,
+            clip_customer_norm=scalar(optimizer.clip_customer_norm),
+            clip_global_norm=scalar(optimizer.clip_global_norm),
+        )
+
+    def _trained_parts(self, block: schema.Fit) -> tuple[str, ...]:
+        """The parts of the model that a fit trains, in a fixed order."""
+        default = ("properties",) if isinstance(block.loss, schema.PropertyLoss) else ("utility", "link")
+        chosen = default if block.train is None else block.train
+        return tuple(part for part in self.parts if part in chosen)
+
+
+def _on_held_out(objective: Objective) -> Objective | None:
+    """The same loss over the responses held out of the fit; None where there are none."""
+    if not isinstance(objective, PanelObjective) or not objective.panel.held_out.any():
+        return None
+    return replace(objective, held_out=True)

@@ -1,0 +1,194 @@
+"""Numbers that are not finite: named, gone round where there is data to skip, and given up where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optim.config.loading import load
+from optim.config.schema import Config
+from optim.losses.likelihood import PanelObjective
+from optim.runs.checkpoints import Checkpoints
+from optim.runs.info import RunInfo
+from optim.runs.observer import Silent
+from optim.runs.run import resume
+from optim.runs.session import DivergedError
+from optim.study.stage import initial_state
+from optim.study.study import build_study
+from optim.train.loop import Loop, NonFiniteError
+from tests.conftest import Studies
+from tests.helpers import run
+from tests.runs.reading import points, texts
+from tests.runs.test_resume import assert_alike, curves
+
+STUDY = """\
+data: {recipes: recipes.csv, ratings: ratings.csv, like: {at_least: 1}}
+ingredients: {butter: {min: 0, max: 1}, sugar: {min: 0, max: 5}}
+model:
+  utility: {kind: own, path: "poison.py:Poisoned", features: [amounts]}
+stages:
+  fit:
+    kind: fit
+    length: 14
+    batch: 4
+    optimizer: {name: adam, learning_rate: 0.05}
+  bake:
+    kind: bake
+    length: 3
+    starts: 1
+    score: {kind: liking}
+    optimizer: {name: sgd, learning_rate: 0.05}
+checkpoint: {every: 3}
+log: {every: 1}
+max_rollbacks: 20
+"""
+
+# Not a number for a recipe that one customer alone has tasted: every batch with that customer is lost.
+POISON = """\
+import jax.numpy as jnp
+from flax import nnx
+
+class Poisoned(nnx.Module):
+    def __init__(self, features, groups, rngs):
+        self.weights = nnx.Param(jnp.zeros(len(features)))
+
+    def __call__(self, features, group):
+        return jnp.where(features[0] > 2.5, jnp.nan, jnp.sum(self.weights[...] * features))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A study of 24 customers of whom the eighth is poison."""
+    random = np.random.default_rng(0)
+    recipes = ["recipe,butter,sugar", *(f"{k},{1 + 0.1 * k:.1f},{2 - 0.2 * k:.1f}" for k in range(6)), "bad,4.9,1.0"]
+    ratings = ["customer,recipe,liking"]
+    for customer in range(24):
+        tasted = ["bad"] if customer == 7 else [str(k) for k in random.permutation(6)[:3]]
+        ratings += [f"c{customer},{recipe},{random.integers(2)}" for recipe in tasted]
+    (tmp_path / "recipes.csv").write_text("\n".join(recipes) + "\n")
+    (tmp_path / "ratings.csv").write_text("\n".join(ratings) + "\n")
+    (tmp_path / "poison.py").write_text(POISON)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def study(folder: Path, *overrides: str) -> Config:
+    return load(folder / "study.yaml", overrides)
+
+
+def test_a_poisoned_batch_is_skipped_and_recorded(folder: Path) -> None:
+    outcome = run(study(folder), folder, "run")
+    info = RunInfo.load(folder / "run" / "run.json")
+    assert outcome.step == 17  # skipped data does not shorten the training
+    assert len(info.skips) >= 2  # six batches an epoch, one of them poisoned
+    for skip in info.skips:
+        assert skip.at % 3 == 0  # a checkpoint was due there
+        assert skip.steps[0] == skip.at + 1
+        assert skip.reason == f"the loss of stage fit was not finite at step {skip.steps[1]}"
+    assert [event.event for event in info.history].count("rollback") == len(info.skips)
+    told = texts(folder / "run" / "tensorboard")["rollback"]
+    assert [step for step, _ in told] == [skip.at + 1 for skip in info.skips]
+    assert "not finite" in told[0][1]
+    curve = points(folder / "run" / "tensorboard")["fit/train/loss"]
+    assert [step for step, _ in curve] == list(range(1, 15))  # points beyond a restored step are purged
+    assert np.isfinite([value for _, value in curve]).all()
+
+
+@pytest.mark.parametrize("stops", [(2, 3), (4, 5, 6, 7, 8, 9, 10, 11, 12, 13)])
+def test_an_interrupted_run_goes_round_the_same_data(folder: Path, stops: tuple[int, ...]) -> None:
+    run(study(folder), folder, "whole")
+    run(study(folder, f"stop_after_steps={stops[0]}"), folder, "parts")
+    for stop in stops[1:]:
+        resume(folder / "parts", [f"stop_after_steps={stop}"], observer=Silent())
+    resume(folder / "parts", [], observer=Silent())
+    assert_alike(folder / "whole", folder / "parts", study(folder))
+    skips = [RunInfo.load(folder / name / "run.json").skips for name in ("whole", "parts")]
+    assert skips[0] == skips[1]
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_run_killed_in_the_middle_of_a_rollback_takes_the_same_way(
+    folder: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(study(folder), folder, "whole")
+    skips = RunInfo.load(folder / "whole" / "run.json").skips
+    # Interrupted: with a checkpoint beyond the one that the rollback goes to.
+    beyond = next(skip.steps[1] - 1 for skip in skips if skip.steps[1] - 1 > skip.at)
+
+    def killed(self: Checkpoints, step: int) -> list[int]:
+        raise SystemExit("killed")
+
+    if interrupted:
+        run(study(folder, f"stop_after_steps={beyond}"), folder, "parts")
+    go = partial(run, study(folder), folder, "parts")
+    if interrupted:
+        go = partial(resume, folder / "parts", [], observer=Silent())
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "discard_after", killed)
+        with pytest.raises(SystemExit):
+            go()
+    resume(folder / "parts", [], observer=Silent())
+    assert_alike(folder / "whole", folder / "parts", study(folder))
+    assert RunInfo.load(folder / "parts" / "run.json").skips == skips
+
+
+def test_after_the_allowed_rollbacks_the_run_has_diverged(folder: Path) -> None:
+    with pytest.raises(DivergedError, match=r"loss is not finite at step \d+, after 1 rollbacks") as caught:
+        run(study(folder, "max_rollbacks=1"), folder, "run")
+    assert caught.value.exit_code == 3
+    info = RunInfo.load(folder / "run" / "run.json")
+    assert info.status == "diverged"
+    assert [event.event for event in info.history] == ["start", "rollback", "diverge"]
+
+
+def test_with_all_the_data_in_every_step_there_is_nothing_to_skip(folder: Path) -> None:
+    with pytest.raises(DivergedError, match="the loss is not finite at step 1; every step sees all the data"):
+        run(study(folder, "stages.fit.batch=all"), folder, "run")
+    info = RunInfo.load(folder / "run" / "run.json")
+    assert info.status == "diverged"
+    assert info.skips == []
+
+
+def test_more_rollbacks_may_be_allowed_on_resume(folder: Path) -> None:
+    run(study(folder), folder, "whole")
+    with pytest.raises(DivergedError):
+        run(study(folder, "max_rollbacks=1"), folder, "parts")
+    resume(folder / "parts", ["max_rollbacks=20"], observer=Silent())
+    assert (folder / "whole" / "result.json").read_bytes() == (folder / "parts" / "result.json").read_bytes()
+    assert curves(folder / "whole")[0] == curves(folder / "parts")[0]
+
+
+@pytest.mark.parametrize(("stops", "keep"), [((2,), 1), ((1, 2, 4, 5, 7), 2)])
+def test_saves_at_stops_do_not_push_out_what_a_rollback_needs(folder: Path, stops: tuple[int, ...], keep: int) -> None:
+    kept = f"checkpoint.keep={keep}"
+    run(study(folder, kept), folder, "whole")
+    run(study(folder, kept, f"stop_after_steps={stops[0]}"), folder, "parts")
+    for stop in stops[1:]:
+        resume(folder / "parts", [f"stop_after_steps={stop}"], observer=Silent())
+    resume(folder / "parts", [], observer=Silent())
+    assert_alike(folder / "whole", folder / "parts", study(folder, kept))
+
+
+def test_a_rollback_after_a_change_of_cadence_goes_to_what_is_there(folder: Path) -> None:
+    run(study(folder, "checkpoint.keep=1", "stop_after_steps=2"), folder, "run")
+    outcome = resume(folder / "run", ["checkpoint.every=4"], observer=Silent())
+    assert outcome.result is not None
+    skips = RunInfo.load(folder / "run" / "run.json").skips
+    assert {skip.at % 4 for skip in skips} == {0}
+
+
+def test_a_held_out_loss_that_is_not_finite_is_a_fault_that_no_skip_mends(small: Studies) -> None:
+    study = build_study(small("data.evaluation={share: 0.3}", "stages.fit.evaluate={every: 4, patience: 3}"))
+    fit, bake = study.stages
+    assert isinstance(fit.evaluation, PanelObjective)
+    broken = replace(fit.evaluation, response_loss=lambda utility, like: utility * jnp.nan)
+    loop = Loop((replace(fit, evaluation=broken), bake))
+    with pytest.raises(NonFiniteError, match="stage fit: the held-out loss is not finite at step 4") as caught:
+        loop.run(loop.begin(fit, initial_state(study.parameters)))
+    assert caught.value.held_out

@@ -1,0 +1,71 @@
+"""What TensorBoard shows of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Studies
+from tests.helpers import run
+from tests.runs.reading import accumulate, points, texts
+
+EVERYTHING = (
+    "data.evaluation={share: 0.2}",
+    "stages.fit.evaluate.every=10",
+    "stages.fit.optimizer.clip_global_norm=0.01",
+    "stages.bake.optimizer.limits={butter: 0.1}",
+)
+
+
+def test_a_run_writes_the_tags_of_the_architecture(small: Studies, tmp_path: Path) -> None:
+    run(small(*EVERYTHING), tmp_path, "run")
+    fit = {"train/loss", "eval/loss", "grad_norm", "learning_rate", "clipped/global_norm"}
+    fit |= {f"customers/grad_norm_{quantile}" for quantile in (50, 90, 100)}
+    ingredients = ("butter", "eggs", "flour", "sugar")
+    bake = {"train/loss", "grad_norm", "learning_rate", "score"}
+    bake |= {f"{kind}/{name}" for kind in ("recipe", "clipped") for name in ingredients}
+    final = {"score", "liking", "log_likelihood", "held_out_log_likelihood"}
+    expected = {f"fit/{tag}" for tag in fit} | {f"bake/{tag}" for tag in bake} | {f"final/{tag}" for tag in final}
+    found = points(tmp_path / "run" / "tensorboard")
+    assert set(found) == expected | {"perf/steps_per_second"}
+    assert [step for step, _ in found["fit/eval/loss"]] == [10, 20, 30, 40]
+    assert [step for step, _ in found["bake/recipe/butter"]] == [41, 47, 54, 61, 68, 70]
+    assert all(0 <= share <= 1 for _, share in found["fit/clipped/global_norm"])
+    assert found["fit/clipped/global_norm"][0][1] == 1.0
+
+
+def test_the_last_point_of_a_recipe_is_the_answer(small: Studies, tmp_path: Path) -> None:
+    outcome = run(small(), tmp_path, "run")
+    assert outcome.result is not None
+    found = points(tmp_path / "run" / "tensorboard")
+    for name, amount in outcome.result["recipe"].items():
+        assert found[f"bake/recipe/{name}"][-1] == (70, pytest.approx(amount, rel=1e-6))
+
+
+def test_the_learning_rate_is_the_one_of_the_schedule(small: Studies, tmp_path: Path) -> None:
+    run(small("log.every=1"), tmp_path, "run")
+    rates = [rate for _, rate in points(tmp_path / "run" / "tensorboard")["bake/learning_rate"]]
+    expected = 0.05 * 0.5 * (1 + np.cos(np.pi * np.arange(30) / 30))
+    np.testing.assert_allclose(rates, expected, rtol=1e-5)
+
+
+def test_texts_hold_the_config_and_the_worst_customers(small: Studies, tmp_path: Path) -> None:
+    run(small(), tmp_path, "run")
+    found = texts(tmp_path / "run" / "tensorboard")
+    assert set(found) == {"config", "fit/customers/worst"}
+    assert found["config"][0][0] == 0
+    assert "kind: quadratic" in found["config"][0][1]
+    assert "customer-00" in found["fit/customers/worst"][0][1]
+
+
+def test_hparams_are_written_once_with_the_final_metrics(small: Studies, tmp_path: Path) -> None:
+    run(small(), tmp_path, "run")
+    folder = tmp_path / "run" / "tensorboard"
+    assert len(list(folder.glob("*.final"))) == 1
+    assert [path for path in folder.iterdir() if path.is_dir()] == []  # no run within the run
+    hparams = [tag for tag in accumulate(folder).Tags()["tensors"] if tag.startswith("_hparams_/")]
+    content = accumulate(folder).summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert len(hparams) <= 3
+    assert b"stages.fit.optimizer.learning_rate" in content
