@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from optim.autodiff.gradient_checks.check import check_gradients
 from optim.autodiff.gradient_checks.report import GradientReport
-from optim.config.modifications import modifications
+from optim.config.modifications import modifications_of_updates
 from optim.config.schema import Bake, Config
 from optim.data.streams import stream
 from optim.losses.cake import CakeObjective
@@ -66,7 +66,7 @@ def check_study(config: Config) -> Iterator[StageCheck]:
         recipe = _recipe(study, block) if isinstance(block, Bake) else np.zeros(0)
         report = _score(study, stage, parameters, recipe) if stage.bakes else _loss(stage, parameters)
         where = dict(zip(study.space.coordinates, recipe.tolist(), strict=True)) if stage.bakes else {}
-        yield StageCheck(stage.name, function, report, modifications(config, stage.name), where)
+        yield StageCheck(stage.name, function, report, modifications_of_updates(config, stage.name), where)
 
 
 def _with_noise(study: Study, random: np.random.Generator) -> Parameters:

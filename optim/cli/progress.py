@@ -37,6 +37,10 @@ class ProgressReport:
         """Something that the user should know."""
         self._console.print(text, style="dim", highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """Something that the user should know before relying on the answer."""
+        self._console.print(text, style="yellow", highlight=False, soft_wrap=True, markup=False)
+
     def stage(self, name: str, steps: int, done: int) -> None:
         """A stage begins, or goes on."""
         if self._bars.disable:

@@ -10,51 +10,68 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optim.cli.coefficients import coefficient_tables
 from optim.config.naming import parts
 
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The best cake, then what was learned of the customers, each under its heading.
+    """The best cake, what was learned of the customers, and what to know of both, each under its heading.
 
     Args:
         result: contents of result.json.
     """
     if "recipe" in result:
-        yield _heading("The best cake")
+        yield heading("The best cake")
         yield _cake(result)
     if "likelihood" in result:
-        yield _heading(_fit(result["likelihood"]))
-        if "parameters" in result["likelihood"]:
-            yield _coefficients(result["likelihood"]["parameters"])
+        yield heading(_fit(result["likelihood"]))
+        if "null" in result["likelihood"]:
+            yield Text(_quality(result["likelihood"]))
+        yield from coefficient_tables(result["likelihood"])
+    if result.get("warnings"):
+        yield heading("What to know")
+        for one in result["warnings"]:
+            yield Text(f"- {one['status']}: {one['text']}", style="yellow")
 
 
-def _heading(text: str) -> Text:
+def heading(text: str) -> Text:
+    """A heading."""
     return Text(f"\n{text}", style="bold")
 
 
-def _table() -> Table:
+def plain_table() -> Table:
+    """A table without a frame."""
     return Table(show_edge=False, pad_edge=False)
 
 
 def _cake(result: Mapping[str, Any]) -> Table:
-    table = _table()
+    """The recipe and what it is worth; beside it the best recipe inside what was tasted, where it lies outside."""
+    inside = result.get("tasted", {}).get("best_inside")
+    table = plain_table()
     table.add_column("ingredient")
     table.add_column("amount", justify="right")
+    if inside is not None:
+        table.add_column("best inside", justify="right")
     table.add_column("unit")
     table.add_column("")
+
+    def add(name: str, value: str, unit: str = "", note: str = "", within: str = "") -> None:
+        table.add_row(name, value, *([] if inside is None else [within]), unit, note)
+
     active = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in result["certificate"]["active"]}
     for name, amount in result["recipe"].items():
         note = f"at its {active[name]}imum" if name in active else ""
-        table.add_row(name, f"{amount:.4g}", result["units"].get(name, ""), note)
+        within = "" if inside is None else f"{inside['recipe'][name]:.4g}"
+        add(name, f"{amount:.4g}", result["units"].get(name, ""), note, within)
     for name, value in result.get("settings", {}).items():
         names = parts(name, not isinstance(value, float))
         note = ", ".join(f"{part} at its {active[part]}imum" for part in names if part in active)
-        table.add_row(name, _setting(value), result["units"].get(name, ""), note.removeprefix(f"{name} "))
+        add(name, _setting(value), result["units"].get(name, ""), note.removeprefix(f"{name} "))
     table.add_section()
     for name, value in result.get("properties", {}).items():
-        table.add_row(name, f"{value:.4g}", "", "")
-    for name, value, note in _verdict(result):
-        table.add_row(name, value, "", note)
+        add(name, f"{value:.4g}")
+    for name, value, note, within in _verdict(result):
+        add(name, value, "", note, within)
     return table
 
 
@@ -66,17 +83,78 @@ def _setting(value: float | Mapping[str, float]) -> str:
     return f"{real:.4g} {'-' if imag < 0 else '+'} {abs(imag):.4g}i"
 
 
-def _verdict(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+Row = tuple[str, str, str, str]
+"""Name, value, note, and the value of the best recipe inside what was tasted."""
+
+
+def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
+    """What the recipe is worth, and what that rests on."""
     certificate = result["certificate"]
     if "liking" in result:
-        yield "P(like)", f"{result['liking']['mean']:.3f}", "mean over all customers"
+        yield from _liking(result)
     if "cost" in result:
-        yield "price", f"{result['cost']:.4g}", "sum of price × amount"
-    yield "score", f"{result['score']:.5g}", f"{certificate['agreeing']} of {certificate['starts']} starts agree"
-    if 2 * certificate["agreeing"] <= certificate["starts"] > 1:
-        yield "", "", "few agree: train longer, or look at the curves"
+        yield "price", f"{result['cost']:.4g}", "sum of price × amount", ""
+    score = f"{result['score']:.5g}" if "score" in result else short(result["status"]["score"])
+    yield "score", score, f"{certificate['agreeing']} of {certificate['starts']} starts agree", ""
+    if not certificate["stationary"]:
+        yield (
+            "slope",
+            f"{certificate['stationarity']:.3g}",
+            "of the score, per range of an ingredient: not a peak yet",
+            "",
+        )
+    fit = result.get("likelihood", {}).get("certificate")
+    if fit is not None:
+        yield "fit", _settled(fit), fit["text"], ""
+        for text in fit.get("modifications", ()):
+            yield "", "", f"fitted with: {text}", ""
+    if "tasted" in result:
+        yield _tasted(result["tasted"])
     for text in certificate.get("modifications", ()):
-        yield "", "", f"trained with the {text}"
+        yield "", "", f"baked with: {text}", ""
+
+
+def _liking(result: Mapping[str, Any]) -> Iterator[Row]:
+    liking = result["liking"]
+    inside = result.get("tasted", {}).get("best_inside", {}).get("liking", {})
+    unknown = sum(liking.get("not_known", {}).values())
+    everyone = f"{liking['customers']} customers" if "customers" in liking else "all customers"
+    who = f"mean over {everyone}" + (f", without {unknown} who were not asked" if unknown else "")
+    yield "P(like)", _probability(liking), _sure(liking, who), _probability(inside) if inside else ""
+    for group, one in liking.get("by_group", {}).items():
+        within = inside.get("by_group", {}).get(group)
+        note = _sure(one, f"{one['customers']} customers")
+        yield f"  {group}", _probability(one), note, "" if within is None else _probability(within)
+
+
+def _probability(liking: Mapping[str, Any]) -> str:
+    return f"{liking['mean']:.3f}" if "mean" in liking else short(liking["status"])
+
+
+def short(status: str) -> str:
+    """A status as it fits into a cell."""
+    return status.removesuffix(" by the data")
+
+
+def _sure(liking: Mapping[str, Any], who: str) -> str:
+    """`0.85 to 0.89 at 95 %, mean over 100 customers`."""
+    if "interval" in liking:
+        low, high = liking["interval"]
+        who = f"{low:.3f} to {high:.3f} at 95 %, {who}"
+    reason = liking.get("reason")
+    return f"{who}: {reason}" if reason else who
+
+
+def _settled(certificate: Mapping[str, Any]) -> str:
+    return "settled" if certificate["settled"] else short(certificate["status"])
+
+
+def _tasted(tasted: Mapping[str, Any]) -> Row:
+    best = tasted["best"]
+    liked = f"best liked of those tasted: {best['recipe']}, by {100 * best['liked']:.0f} % of {best['responses']}"
+    if tasted["inside"]:
+        return "tasted", "inside", f"a mixture of what was tasted; {liked}", "inside"
+    return "tasted", "outside", f"{tasted['distance']:.2g} ranges outside what was tasted; {liked}", "inside"
 
 
 def _fit(likelihood: Mapping[str, Any]) -> str:
@@ -90,21 +168,23 @@ def _fit(likelihood: Mapping[str, Any]) -> str:
     return ", ".join([": ".join(words[:2]), *words[2:]])
 
 
-def _coefficients(parameters: Mapping[str, Any]) -> Table:
-    table = _table()
-    groups = _groups(parameters)
-    table.add_column("coefficient")
-    for name in groups:
-        table.add_column(name, justify="right")
-    for row in next(iter(groups.values()), {}):
-        table.add_row(row, *(f"{values[row]:.4g}" for values in groups.values()))
-    return table
+def _quality(likelihood: Mapping[str, Any]) -> str:
+    """The fit beside what one rate for all, and one mean a recipe, would predict."""
+    means = likelihood.get("recipe_means", {}).get("log_likelihood")
+    lines = [_scores(likelihood) + ("" if means is None else f"; one mean a recipe {means:.4f}")]
+    held_out = likelihood.get("held_out")
+    if held_out is not None:
+        by = {"response": "responses", "recipe": "recipes", "customer": "customers"}[held_out["by"]]
+        chosen = ", and it chose where to stop: no measure of quality" if "chose_where_to_stop" in held_out else ""
+        lines.append(f"held out ({by}{chosen}): {_scores(held_out)}")
+    return "\n".join(lines)
 
 
-def _groups(parameters: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Coefficients by group, flat: one column of the table each."""
-    by_group = parameters.get("by_group", {"everyone": parameters})
-    return {
-        group: {**found["weights"], **found.get("products", {}), "constant": found["bias"]}
-        for group, found in by_group.items()
-    }
+def _scores(scores: Mapping[str, Any]) -> str:
+    if "log_likelihood" not in scores:
+        return "not finite"
+    null = scores["null"]
+    return (
+        f"{scores['loss_per_response']:.4f} a response, Brier {scores['brier']:.4f}, accuracy {scores['accuracy']:.3f}; "
+        f"one rate for all: {null['log_likelihood']:.4f}, {null['brier']:.4f}, {null['accuracy']:.3f}"
+    )

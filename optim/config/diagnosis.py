@@ -62,9 +62,11 @@ class _Walk:
         read = _validated(shape, value)
         return read if read is not _BROKEN else self._unlike(path, shape, value)
 
-    def block(self, block: type[Block], value: dict[Any, Any], path: KeyPath) -> Any:
-        """The block, as far as it can be read."""
-        written = self._written(block, value, path)
+    def block(
+        self, block: type[Block], value: dict[Any, Any], path: KeyPath, siblings: Sequence[type[Block]] = ()
+    ) -> Any:
+        """The block, as far as it can be read; `siblings` are what it could have been instead."""
+        written = self._written(block, value, path, siblings)
         read = {
             name: self.value(field_shape(block.model_fields[name]), value[key], (*path, key))
             for name, key in written.items()
@@ -78,7 +80,9 @@ class _Walk:
             partial.__dict__.pop(name, None)
         return partial
 
-    def _written(self, block: type[Block], value: dict[Any, Any], path: KeyPath) -> dict[str, Any]:
+    def _written(
+        self, block: type[Block], value: dict[Any, Any], path: KeyPath, siblings: Sequence[type[Block]]
+    ) -> dict[str, Any]:
         """The key under which each field was written; unknown keys are reported."""
         valid = block.model_fields
         written = {key: key for key in value if key in valid}
@@ -90,11 +94,15 @@ class _Walk:
                 written[meant] = key
                 self._wrong((*path, key), f"unknown key; did you mean `{meant}`?")
             else:
-                self._wrong((*path, key), f"unknown key{self._elsewhere(key, valid)}")
+                self._wrong((*path, key), f"unknown key{self._elsewhere(key, valid, siblings)}")
         return written
 
-    def _elsewhere(self, key: Any, valid: Iterable[str]) -> str:
+    def _elsewhere(self, key: Any, valid: Iterable[str], siblings: Sequence[type[Block]]) -> str:
         near = did_you_mean(key, valid)
+        owners = [tag for sibling in siblings if key in sibling.model_fields and (tag := tag_of(sibling))]
+        if owners and not near:
+            written = choices(f"{name}: {tag}" for name, tag in owners)
+            return f" here: it belongs to {written}"
         places = places_of_keys(self._root).get(key, ()) if isinstance(key, str) and not near else ()
         if len(places) == 1:
             return f"; it belongs at `{next(iter(places))}`"
@@ -117,7 +125,7 @@ class _Walk:
             self._wrong((*path, written), message + (f"; did you mean `{meant}`?" if meant else ""))
         if meant is None:
             return _BROKEN
-        return self.block(tags[meant], {**value, written: meant}, path)
+        return self.block(tags[meant], {**value, written: meant}, path, members)
 
     def _mapping(self, shape: Shape, member: Shape, value: dict[Any, Any], path: KeyPath) -> Any:
         if _too_short((*shape.metadata, *member.metadata), value):

@@ -1,4 +1,4 @@
-"""Optimizers of optax, one typed block each: its real keywords with its real defaults.
+"""Optimizers, one typed block each. Those of optax have its real keywords with its real defaults.
 
 Left out are only the keywords that no YAML can hold (dtypes, masks, line searches); a test compares the rest with
 optax's signatures.
@@ -302,6 +302,15 @@ class Lbfgs(OptimizerBase):
     """Scale the first approximation of the curvature."""
 
 
+class Newton(OptimizerBase):
+    """Newton's method with the exact Hessian and a line search: nothing to tune, for up to a few thousand parameters.
+    Full batches and fit stages only: it searches one fixed loss and knows no bounds. What the loss does not determine
+    stays where it began."""
+
+    name: Literal["newton"]
+    """Optimizer."""
+
+
 Optimizer = Annotated[
     Sgd
     | NoisySgd
@@ -322,10 +331,14 @@ Optimizer = Annotated[
     | Adan
     | Rprop
     | SignSgd
-    | Lbfgs,
+    | Lbfgs
+    | Newton,
     Field(discriminator="name"),
 ]
-"""Any optimizer of optax that the project lists."""
+"""Any optimizer that the project lists."""
+
+LineSearch = Lbfgs | Newton
+"""An optimizer that searches one fixed loss, of which it sees the exact gradient, and that knows no bounds."""
 
 
 def depends_on_length(optimizer: OptimizerBase) -> bool:

@@ -113,7 +113,10 @@ class Split(Block):
     """Responses held out of the fit."""
 
     share: float = Field(gt=0.0, lt=1.0)
-    """Share of the responses held out, drawn at random (from `seed`) within each customer."""
+    """Share of the responses, recipes or customers held out, drawn at random (from `seed`)."""
+    by: Literal["response", "recipe", "customer"] = "response"
+    """What is drawn: single responses, within each customer; or, with all their responses, recipes among those tasted
+    (can a new recipe be predicted? Those of equal amounts count as one) or customers among those who responded."""
 
 
 class Data(Block):
@@ -270,6 +273,26 @@ class Model(Block):
 Aggregate = Literal["sum", "mean_responses", "mean_customers"]
 
 
+class Ridge(Block):
+    """½ strength × the sum of the squared weights of the scaled features, products included; intercepts are free."""
+
+    kind: Literal["ridge"]
+    """Penalty."""
+    strength: PositiveFloat
+    """Added to the summed negative log-likelihood of all responses of the fit, whatever the aggregate and the batch."""
+
+
+class Firth(Block):
+    """−½ log det of the Fisher information (Jeffreys' prior): less biased coefficients, and finite ones where likes are
+    separated. For a linear or quadratic utility, trained alone with `batch: all`."""
+
+    kind: Literal["firth"]
+    """Penalty."""
+
+
+Penalty = Annotated[Ridge | Firth, Field(discriminator="kind")]
+
+
 class LikelihoodLoss(Block):
     """Negative log-likelihood of the responses, per customer, from logits."""
 
@@ -277,6 +300,8 @@ class LikelihoodLoss(Block):
     """Loss."""
     aggregate: Aggregate = "mean_responses"
     """Sum over everything, mean over responses, or mean over customers of each one's mean."""
+    penalty: Penalty | None = None
+    """What the weights of the utility cost; no part of the held-out loss and the log-likelihood. Absent: nothing."""
 
 
 class PropertyLoss(Block):

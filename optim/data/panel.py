@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32, Shaped
@@ -73,6 +74,22 @@ class Panel:
     def customer_of_response(self) -> Int32[np.ndarray, "responses"]:
         """Index of the customer who gave each response."""
         return np.repeat(np.arange(self.number_of_customers, dtype=np.int32), np.diff(self.offsets))
+
+    def of_customers(self, chosen: Bool[np.ndarray, "customers"]) -> Panel:
+        """The panel of some customers, with all their responses; every recipe stays."""
+        if chosen.all():
+            return self
+        counts = np.diff(self.offsets)
+        rows = np.repeat(chosen, counts)
+        return replace(
+            self,
+            customers=tuple(compress(self.customers, chosen)),
+            offsets=np.concatenate([[0], np.cumsum(counts[chosen])]).astype(np.int32),
+            recipe=self.recipe[rows],
+            like=self.like[rows],
+            held_out=self.held_out[rows],
+            columns={name: values[chosen] for name, values in self.columns.items()},
+        )
 
 
 def assemble(

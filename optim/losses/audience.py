@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from optim.config.errors import UserError
 from optim.config.naming import did_you_mean
@@ -28,6 +29,12 @@ class Audience:
     columns: dict[str, Float[np.ndarray, " a"]]
     weight: Float[np.ndarray, " a"]
     names: tuple[str, ...] | None
+
+    def only(self, chosen: Bool[np.ndarray, " a"]) -> Audience:
+        """Some of the customers."""
+        names = None if self.names is None else tuple(itertools.compress(self.names, chosen))
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        return Audience(self.group[chosen], columns, self.weight[chosen], names)
 
 
 def everyone(panel: Panel | None, group: Int[np.ndarray, " customers"], columns: Sequence[str]) -> Audience:

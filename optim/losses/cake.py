@@ -1,25 +1,49 @@
-"""The cake's loss: minus its score, per customer of the audience."""
+"""The cake's loss: minus its score, per customer of the audience; or minus the log-odds of being liked by all of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.nn import logsumexp
 from jaxtyping import Array, Bool, Float, Int
 
 from optim.autodiff.expansion import first_order
+from optim.config import schema
 from optim.config.errors import UserError
 from optim.config.schema import Aggregate
 from optim.losses.audience import Audience
 from optim.losses.objective import Parameters, UnitLoss, batch_loss
-from optim.losses.scores import BuiltScore, Customer, Recipe
+from optim.losses.scores import BuiltScore, Customer, Recipe, RecipeForStrangers
 from optim.models.cake import Cake
 from optim.models.functional import Functional
 from optim.models.likelihood import LikelihoodModel
 from optim.models.space import RecipeSpace
+
+Climb = Literal["score", "logit"]
+"""What a bake climbs: its score, or the logit of a score that is P(like). Both have the same best cake."""
+
+
+def is_liking_alone(score: schema.Score) -> bool:
+    """Whether a score is P(like) and nothing else."""
+    return isinstance(score, schema.LikingScore) and score.cost_weight == 0
+
+
+def climb_of(bake: schema.Bake) -> Climb:
+    """What a stage climbs.
+
+    The logit where the score is P(like) alone: where P is 1 or 0 to the last bit, P has no slope left, while its logit
+    has. Not for a batch, whose logits have another mean than P; nor with clipping or limits, which are in units of the
+    score.
+    """
+    optimizer = bake.optimizer
+    restrained = optimizer.clip_customer_norm is not None or optimizer.clip_global_norm is not None or optimizer.limits
+    return "logit" if is_liking_alone(bake.score) and bake.batch == "all" and not restrained else "score"
 
 
 class AudienceRows(NamedTuple):
@@ -41,7 +65,7 @@ class CakeConstants(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CakeObjective:
-    """Minus the mean score over the audience. Low is good.
+    """Minus the mean score over the audience, or minus the logit of that mean. Low is good.
 
     Args:
         space: the ingredients.
@@ -49,6 +73,10 @@ class CakeObjective:
         cake: the cake as a function of its parameters.
         score: what one customer makes of a recipe.
         audience: whom the cake is for.
+        aggregate: how the customers' scores become one.
+        strangers: groups in the audience of whom nobody was asked: no P(like) is known of them.
+        climbs: `logit` only for a score that is P(like) alone; `unit_loss`, of one customer, is minus P(like) all the
+            same.
     """
 
     space: RecipeSpace
@@ -57,6 +85,8 @@ class CakeObjective:
     score: BuiltScore
     audience: Audience
     aggregate: Aggregate = "mean_responses"
+    climbs: Climb = "score"
+    strangers: tuple[str, ...] = ()
 
     @property
     def units(self) -> int:
@@ -92,6 +122,15 @@ class CakeObjective:
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return self._loss(trained["cake"], self._properties(trained["cake"], constants), unit, constants)
 
+    def losses(
+        self, trained: Parameters, batch: AudienceRows, constants: CakeConstants
+    ) -> tuple[Float[Array, " parts"], Float[Array, " parts"]]:
+        """`unit_loss` of every customer of a batch; of the logit, which is one of them all together, a single part."""
+        if self.climbs == "score":
+            return jax.vmap(self.unit_loss, in_axes=(None, 0, None))(trained, batch, constants)
+        log_odds = self._log_odds(trained["cake"], batch, constants)
+        return -log_odds[None], jnp.ones_like(log_odds[None])
+
     def expanded(self, trained: Parameters, constants: CakeConstants, units: int) -> UnitLoss:
         """`unit_loss` with the property model differentiated once, where there are more customers than properties."""
         properties = lambda cake: self._properties(cake, constants)
@@ -118,7 +157,8 @@ class CakeObjective:
         model = self.model(constants.model)
         names = () if model.properties is None else model.properties.names
         liking = None if model.utility is None else model.expected_response(model.features(amounts), unit.group)
-        recipe = Recipe(
+        kind = partial(RecipeForStrangers, strangers=self.strangers) if self.strangers else Recipe
+        recipe = kind(
             amounts=dict(zip(self.space.names, amounts, strict=True)),
             properties=dict(zip(names, properties, strict=True)),
             cost=jnp.sum(constants.prices * amounts),
@@ -142,7 +182,58 @@ class CakeObjective:
         """
         return -batch_loss(self.plain, {"cake": cake}, constants.audience, constants)
 
+    def mean_log_odds(self, cake: Parameters, constants: CakeConstants) -> Float[Array, ""]:
+        """Logit of the audience's mean P(like), for a model with a utility, whatever the score. High is good.
+
+        Args:
+            cake: its parameters, as for `mean_score`.
+            constants: the stage's.
+        """
+        return self._log_odds(cake, constants.audience, constants)
+
+    def climbed(self, cake: Parameters, constants: CakeConstants) -> Float[Array, ""]:
+        """What training climbs: the mean score, or the logit of the mean P(like)."""
+        return self.mean_log_odds(cake, constants) if self.climbs == "logit" else self.mean_score(cake, constants)
+
+    def utilities(self, cake: Parameters, constants: CakeConstants) -> Float[Array, " groups"]:
+        """Utility of a cake for each group that occurs in the audience, in the order of their numbers.
+
+        Args:
+            cake: its parameters, as for `mean_score`.
+            constants: the stage's.
+        """
+        return self._utilities(cake, jnp.asarray(np.unique(self.audience.group), jnp.int32), constants)
+
+    def _log_odds(self, cake: Parameters, rows: AudienceRows, constants: CakeConstants) -> Float[Array, ""]:
+        """Logit of the mean P(like) of some rows."""
+        terms = jax.vmap(self.model(constants.model).link.log_odds_terms)
+        return log_odds_of_mean(*terms(self._utilities(cake, rows.group, constants)), rows.weight)
+
+    def _utilities(self, cake: Parameters, group: Int[Array, " b"], constants: CakeConstants) -> Float[Array, " b"]:
+        """Utility of a cake for customers of these groups."""
+        amounts, _ = self.cake(cake)()
+        model = self.model(constants.model)
+        assert model.utility is not None  # the config's checks hold it
+        return jax.vmap(model.utility, in_axes=(None, 0))(model.features(amounts), group)
+
     @property
     def plain(self) -> CakeObjective:
-        """The same loss without the modifications that are made to its gradient in training."""
-        return replace(self, score=replace(self.score, trained=self.score.function))
+        """Minus the score itself, without what is made of it or of its gradient in training."""
+        return replace(self, score=replace(self.score, trained=self.score.function), climbs="score")
+
+
+def log_odds_of_mean(
+    log_like: Float[Array, " b"], log_dislike: Float[Array, " b"], weight: Float[Array, " b"]
+) -> Float[Array, ""]:
+    """Logit of the weighted mean of probabilities of which only logarithms are known: log Σ w p − log Σ w (1 − p).
+
+    Probabilities that are 1 or 0 to the last bit keep their distance from it in the other logarithm. Rows of weight 0
+    count nothing, whatever stands in them; without any weight there is no mean, and NaN.
+
+    Args:
+        log_like: log p.
+        log_dislike: log (1 − p).
+        weight: 0 or more; only their ratios matter.
+    """
+    share = weight / jnp.max(weight)  # of a lone row exactly 1, so that its logit is not rounded by the weight
+    return logsumexp(log_like, b=share) - logsumexp(log_dislike, b=share)

@@ -9,14 +9,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optim.config.errors import UserError
 from optim.config.schema import Aggregate
 from optim.data.panel import Panel
 from optim.losses.objective import Parameters
+from optim.losses.penalties import Penalty
 from optim.models.functional import Functional
 from optim.models.likelihood import LikelihoodModel
+from optim.models.links import Logit
 
 ResponseLoss = Callable[[Float[Array, ""], Float[Array, ""]], Float[Array, ""]]
 """(utility, like as 0 or 1) → loss of one response."""
@@ -39,6 +41,8 @@ class PanelConstants(NamedTuple):
     then a single gather of rows, where it would be three, which are a quarter of a small model's step."""
     offsets: Int[Array, " customers1"]
     group: Int[Array, " customers"]
+    penalty: PyTree
+    """The penalty's own; None without one."""
 
 
 class CustomerResponses(NamedTuple):
@@ -72,6 +76,7 @@ class PanelObjective:
         response_loss: loss of one response; None for the link's negative log-probability.
         aggregate: how the customers' losses become one.
         held_out: take the responses held out of the fit instead of those in it.
+        penalty: what is added to the summed loss of all responses; None for nothing.
     """
 
     panel: Panel
@@ -81,6 +86,7 @@ class PanelObjective:
     response_loss: ResponseLoss | None
     aggregate: Aggregate
     held_out: bool = False
+    penalty: Penalty | None = None
 
     @property
     def units(self) -> int:
@@ -111,7 +117,8 @@ class PanelObjective:
         offsets: Int[Array, " customers1"],
         group: Int[Array, " customers"],
     ) -> PanelConstants:
-        inputs = amounts if "properties" in self.train else jax.vmap(self.model(model_parameters).features)(amounts)
+        inputs = self._inputs(model_parameters, amounts)
+        penalty = self._penalty_constants(model_parameters, inputs)
         rows = responses.astype(amounts.dtype)
         if len(recipe) * inputs.shape[1] <= LAID_OUT:
             rows = jnp.concatenate([inputs[recipe], rows], axis=1)
@@ -123,7 +130,23 @@ class PanelObjective:
             responses=rows,
             offsets=offsets,
             group=group.astype(jnp.int32),
+            penalty=penalty,
         )
+
+    def _inputs(self, model_parameters: Parameters, amounts: Float[Array, "recipes n"]) -> Float[Array, "recipes _"]:
+        """Scaled features of recipes, or their amounts where the stage trains the property model."""
+        return amounts if "properties" in self.train else jax.vmap(self.model(model_parameters).features)(amounts)
+
+    def _penalty_constants(self, model_parameters: Parameters, features: Float[Array, "recipes _"]) -> PyTree:
+        if self.penalty is None:
+            return None
+
+        def utility(parameters: Parameters, features: Float[Array, " _"]) -> Float[Array, ""]:
+            model = self.model({**model_parameters, "utility": parameters})
+            assert model.utility is not None
+            return model.utility(features, jnp.int32(0))
+
+        return self.penalty.constants(utility, model_parameters["utility"], features)
 
     def batch(self, constants: PanelConstants, index: Int[Array, " b"], mask: Bool[Array, " b"]) -> CustomerResponses:
         longest = self.width
@@ -137,9 +160,8 @@ class PanelObjective:
             rows = jnp.minimum(rows, len(self.panel.recipe) - 1)
             counted &= constants.responses[rows, -1] == self.held_out
             # A row that does not count is replaced by one that does: masked out, its loss could still be infinite
-            # and spoil the gradient.
-            first = jnp.take_along_axis(rows, jnp.argmax(counted, axis=1)[:, None], axis=1)
-            rows = jnp.where(counted, rows, first)
+            # and spoil the gradient. The customer may have none, so it is the panel's first.
+            rows = jnp.where(counted, rows, int(np.argmax(self.panel.held_out == self.held_out)))
         inputs, like = self._rows(constants, rows)
         group = constants.group[index] if self.group.any() else jnp.zeros_like(index)
         return CustomerResponses(inputs, like, counted, group)
@@ -171,6 +193,19 @@ class PanelObjective:
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
         losses = self._response_losses(trained, constants, unit.inputs, unit.like, unit.counted, unit.group)
         return jnp.sum(losses), jnp.sum(unit.counted).astype(losses.dtype)
+
+    def penalty_of(
+        self, trained: Parameters, batch: CustomerResponses | AllResponses, constants: PanelConstants
+    ) -> Float[Array, ""]:
+        """The penalty in the units of the aggregate, such that whole epochs weigh it alike whatever the batch.
+
+        A mean has the share of one response of the fit in it, a sum that of each response of the batch.
+        """
+        if self.penalty is None:
+            return jnp.zeros(())
+        responses = int(np.sum(self.panel.held_out == self.held_out))
+        share = (jnp.sum(batch.counted) if self.aggregate == "sum" else 1) / responses
+        return self.penalty(trained["model"]["utility"], constants.penalty) * share
 
     def losses(
         self, trained: Parameters, batch: CustomerResponses | AllResponses, constants: PanelConstants
@@ -217,12 +252,47 @@ class PanelObjective:
         group: Int[Array, "*r"],
     ) -> Float[Array, " r"]:
         """Loss of each response; 0 for those that do not count. All are of one group, or each of its own."""
-        model = self.model({**constants.frozen, **trained["model"]})
+        return jnp.where(counted, self.response_losses(trained, constants.frozen, inputs, like, group), 0.0)
+
+    def response_losses(
+        self,
+        trained: Parameters,
+        frozen: Parameters,
+        inputs: Float[Array, "r _"],
+        like: Float[Array, " r"],
+        group: Int[Array, "*r"],
+    ) -> Float[Array, " r"]:
+        """Loss of responses, without a penalty.
+
+        Args:
+            trained: the parameters that the stage trains.
+            frozen: the other parts of the model.
+            inputs: scaled features of the recipes, or their amounts where the stage trains the property model.
+            like: 1 for a like, 0 for a dislike.
+            group: one for all of them, or each one's.
+        """
+        model = self.model({**frozen, **trained["model"]})
         assert model.utility is not None
         features = jax.vmap(model.features)(inputs) if "properties" in self.train else inputs
         utilities = jax.vmap(model.utility, in_axes=(0, 0 if group.ndim else None))(features, group)
-        loss = self.response_loss or (lambda utility, like: -model.link.log_probability(utility, like))
-        losses = jax.vmap(loss)(utilities, like)
+        losses = jax.vmap(self.loss_of_response(model.link))(utilities, like)
         if jnp.shape(losses) != like.shape:
             raise UserError(f"the loss gives an array of shape {losses.shape[1:]} for one response: expected a scalar")
-        return jnp.where(counted, losses, 0.0)
+        return losses
+
+    def loss_of_response(self, link: Logit) -> ResponseLoss:
+        """(utility, like) → loss: the link's negative log-probability, or the user's own."""
+        return self.response_loss or (lambda utility, like: -link.log_probability(utility, like))
+
+    def total_penalty(self, parameters: Parameters) -> Callable[[Parameters], Float[Array, ""]] | None:
+        """The penalty of the summed loss as a function of the trained parameters; None without one.
+
+        Args:
+            parameters: of one member; those that the stage does not train count.
+        """
+        penalty = self.penalty
+        if penalty is None:
+            return None
+        features = self._inputs(parameters["model"], jnp.asarray(self.panel.amounts))
+        constants = self._penalty_constants(parameters["model"], features)
+        return lambda trained: penalty(trained["model"]["utility"], constants)

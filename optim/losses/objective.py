@@ -73,6 +73,14 @@ class Expanding(Protocol):
         """`unit_loss` for so many units, right in its value and its first derivatives at `trained`, and only there."""
 
 
+@runtime_checkable
+class Penalised(Protocol):
+    """An objective whose loss has a term that belongs to no unit: what the parameters themselves cost."""
+
+    def penalty_of(self, trained: Parameters, batch: PyTree, constants: PyTree) -> Float[Array, ""]:
+        """What the loss of a batch has beside the aggregate of its units' losses; 0 without a penalty."""
+
+
 def total_loss(sums: Float[Array, " b"], counts: Float[Array, " b"], aggregate: Aggregate) -> Float[Array, ""]:
     """One loss from the units' sums and counts: means are taken here, last and once."""
     if aggregate == "sum":
@@ -84,12 +92,19 @@ def total_loss(sums: Float[Array, " b"], counts: Float[Array, " b"], aggregate: 
 
 
 def batch_loss(objective: Objective, trained: Parameters, batch: PyTree, constants: PyTree) -> Float[Array, ""]:
-    """Loss of a batch of units."""
+    """Loss of a batch of units, the penalty included where there is one."""
     if isinstance(objective, AtOnce):
         sums, counts = objective.losses(trained, batch, constants)
     else:
         sums, counts = jax.vmap(objective.unit_loss, in_axes=(None, 0, None))(trained, batch, constants)
-    return total_loss(sums, counts, objective.aggregate)
+    return total_loss(sums, counts, objective.aggregate) + batch_penalty(objective, trained, batch, constants)
+
+
+def batch_penalty(objective: Objective, trained: Parameters, batch: PyTree, constants: PyTree) -> Float[Array, ""]:
+    """The part of `batch_loss` that belongs to no unit; 0 for an objective without one."""
+    if isinstance(objective, Penalised):
+        return objective.penalty_of(trained, batch, constants)
+    return jnp.zeros(())
 
 
 def unit_gradients(
@@ -98,7 +113,8 @@ def unit_gradients(
     """Each unit's own gradient over all its responses, with its sum of losses and its count.
 
     The gradient is of the unit's term of the aggregate, before the division by the number of units or responses:
-    of its sum, or of its mean for `mean_customers`. Its components are in the order of `optim.models.flat.Flat`.
+    of its sum, or of its mean for `mean_customers`; none has a share in a penalty. Its components are in the order of
+    `optim.models.flat.Flat`.
     """
     loss: UnitLoss = objective.unit_loss
     if isinstance(objective, Expanding):

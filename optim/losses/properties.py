@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -38,23 +39,31 @@ class PropertyObjective:
 
     @property
     def units(self) -> int:
-        return len(self.panel.recipes)
+        return len(self._kept)
+
+    @cached_property
+    def _kept(self) -> Int[np.ndarray, " kept"]:
+        """The recipes that are fitted: not those held out with all their responses, which are to be predicted."""
+        panel = self.panel
+        held_out = np.bincount(panel.recipe[panel.held_out], minlength=len(panel.recipes))
+        kept = np.bincount(panel.recipe[~panel.held_out], minlength=len(panel.recipes))
+        return np.flatnonzero((kept > 0) | (held_out == 0))
 
     @property
-    def _measured(self) -> Float[np.ndarray, "recipes p"]:
+    def _measured(self) -> Float[np.ndarray, "kept p"]:
         known = self.panel.properties
         for name in self.columns:
             if name not in known:
                 raise UserError(
                     f"the recipes' table has no column {name!r} to fit that property to{did_you_mean(name, known)}"
                 )
-        return np.stack([known[name] for name in self.columns], axis=1)
+        return np.stack([known[name][self._kept] for name in self.columns], axis=1)
 
     def constants(self, parameters: Parameters) -> tuple[Parameters, MeasuredRecipes, Float[Array, " p"]]:
         frozen = {part: value for part, value in parameters["model"].items() if part != "properties"}
         spread = self._measured.std(axis=0)
         recipes = MeasuredRecipes(
-            jnp.asarray(self.panel.amounts), jnp.asarray(self._measured), jnp.ones(self.units, bool)
+            jnp.asarray(self.panel.amounts[self._kept]), jnp.asarray(self._measured), jnp.ones(self.units, bool)
         )
         return frozen, recipes, jnp.asarray(np.where(spread > 0, spread, 1.0))
 

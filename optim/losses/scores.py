@@ -15,7 +15,9 @@ from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
 from optim.config import schema
+from optim.config.errors import UserError
 from optim.config.formulas import Formula, parse
+from optim.config.naming import choices
 from optim.models.cake import Settings
 from optim.models.imports import load_object
 
@@ -42,6 +44,31 @@ class Recipe:
     cost: Scalar
     liking: Scalar | None
     settings: Settings = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecipeForStrangers(Recipe):
+    """A recipe for an audience some of whom were never asked what they like.
+
+    Attributes:
+        strangers: names of their groups.
+    """
+
+    strangers: tuple[str, ...] = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        """The attribute; P(like) is not known.
+
+        Raises:
+            UserError: it is asked for.
+        """
+        if name == "liking":
+            who = choices(self.strangers, "and")
+            raise UserError(
+                f"the score reads P(like), which is not known of {who}: nobody there was asked; leave those customers out "
+                "of the table, or ask some of them"
+            )
+        return super().__getattribute__(name)
 
 
 @dataclass(frozen=True)

@@ -1,58 +1,91 @@
-"""The fitted coefficients in the user's units: what the weights of scaled features mean for the features themselves."""
+"""Coefficients of utilities that are polynomials of their features, in the module's scaled features and in the user's.
+
+A linear or quadratic utility is θ · t(z): the terms t of scaled features z = (f − center) / scale are the constant (where
+there is one), the features and their products, in this order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from optim.models.utilities import LinearUtility, QuadraticUtility
 
+Polynomial = LinearUtility | QuadraticUtility
+CONSTANT = "constant"
+"""Name of the coefficient that no feature multiplies; `bias` in result.json."""
 
-def polynomial(
-    utility: LinearUtility | QuadraticUtility,
-    group: int,
-    center: Float[np.ndarray, " k"],
-    scale: Float[np.ndarray, " k"],
-) -> tuple[float, Float[np.ndarray, " k"], Float[np.ndarray, "k k"]]:
-    """Constant, linear and quadratic coefficients of utility = b + w·f + fᵀQf in unscaled features f (Q symmetric).
+Named = dict[str, Any]
+"""`{"weights": {"butter": 1.2, …}, "products": {"butter*butter": −0.3, …}, "bias": 0.1}`."""
 
-    The module holds them for z = (f − center)/scale; expanding z gives Q' = Q/(s sᵀ), w' = w/s − 2Q'c and
-    b' = b − c·w/s + cᵀQ'c.
-    """
-    weights = np.asarray(utility.weights[...], float)[group] / scale
-    bias = 0.0 if utility.bias is None else float(np.asarray(utility.bias[...])[group])
-    quadratic = np.zeros((len(scale), len(scale)))
+
+def pairs(utility: Polynomial) -> list[tuple[int, int]]:
+    """The features of each product of a utility."""
+    return list(zip(utility.left, utility.right, strict=True)) if isinstance(utility, QuadraticUtility) else []
+
+
+def coefficient_names(utility: Polynomial, features: Sequence[str]) -> tuple[str, ...]:
+    """Name of each term: `constant`, the feature's, or `butter*sugar`."""
+    products = [f"{features[i]}*{features[j]}" for i, j in pairs(utility)]
+    return (*([CONSTANT] if utility.bias is not None else []), *features, *products)
+
+
+def scaled_coefficients(utility: Polynomial, group: int) -> Float[np.ndarray, " m"]:
+    """θ of a group, as the module holds it."""
+    parts = [] if utility.bias is None else [np.asarray(utility.bias[...], float)[group][None]]
+    parts.append(np.asarray(utility.weights[...], float)[group])
     if isinstance(utility, QuadraticUtility):
-        products = np.asarray(utility.products[...], float)[group]
-        for i, j, value in zip(utility.left, utility.right, products, strict=True):
-            quadratic[i, j] += value / 2
-            quadratic[j, i] += value / 2
-    quadratic = quadratic / np.outer(scale, scale)
-    constant = bias - center @ weights + center @ quadratic @ center
-    return constant, weights - 2 * quadratic @ center, quadratic
+        parts.append(np.asarray(utility.products[...], float)[group])
+    return np.concatenate(parts)
 
 
-def named_coefficients(
-    utility: LinearUtility | QuadraticUtility,
-    group: int,
-    names: Sequence[str],
-    center: Float[np.ndarray, " k"],
-    scale: Float[np.ndarray, " k"],
-) -> dict[str, dict[str, float] | float]:
-    """`{"weights": {"butter": 1.2, …}, "products": {"butter*butter": −0.3, …}, "bias": 0.1}` in the user's units.
+def terms(utility: Polynomial, scaled: Float[np.ndarray, "rows k"]) -> Float[np.ndarray, "rows m"]:
+    """t(z) of scaled features."""
+    constant = [] if utility.bias is None else [np.ones((len(scaled), 1))]
+    left, right = np.array(pairs(utility), int).reshape(-1, 2).T
+    return np.concatenate([*constant, scaled, scaled[:, left] * scaled[:, right]], axis=1)
 
-    A utility without an intercept has the bias 0; `products` is absent from a linear one.
+
+def in_user_units(
+    utility: Polynomial, center: Float[np.ndarray, " k"], scale: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "m m"]:
+    """The matrix that turns θ into the coefficients of unscaled features, in the same order.
+
+    From z = (f − c)/s: zᵢzⱼ = (fᵢfⱼ − cⱼfᵢ − cᵢfⱼ + cᵢcⱼ) / (sᵢsⱼ). A utility without a constant is not centred, so it
+    needs none.
     """
-    constant, linear, quadratic = polynomial(utility, group, center, scale)
-    named: dict[str, dict[str, float] | float] = {
-        "weights": {name: float(value) for name, value in zip(names, linear, strict=True)}
-    }
+    features, start = len(scale), 0 if utility.bias is None else 1
+    products = pairs(utility)
+    matrix = np.eye(start + features + len(products))
+    constant = np.zeros(len(matrix))
+    for i in range(features):
+        matrix[start + i, start + i] = 1 / scale[i]
+        constant[start + i] = -center[i] / scale[i]
+    for column, (i, j) in enumerate(products, start + features):
+        unit = scale[i] * scale[j]
+        matrix[column, column] = 1 / unit
+        matrix[start + i, column] -= center[j] / unit
+        matrix[start + j, column] -= center[i] / unit
+        constant[column] = center[i] * center[j] / unit
+    if start:
+        matrix[0, 1:] = constant[1:]
+    return matrix
+
+
+def as_named(utility: Polynomial, features: Sequence[str], values: Mapping[str, Any]) -> Named:
+    """What is known of coefficients by name, sorted into weights, products and bias. Those without it are absent.
+
+    A utility without a constant has the bias 0.
+    """
+    products = [name for name in coefficient_names(utility, features) if name != CONSTANT and name not in features]
+    named: Named = {"weights": {name: values[name] for name in features if name in values}}
     if isinstance(utility, QuadraticUtility):
-        named["products"] = {
-            f"{names[i]}*{names[j]}": float(quadratic[i, j] * (1 if i == j else 2))
-            for i, j in zip(utility.left, utility.right, strict=True)
-        }
-    named["bias"] = float(constant)
+        named["products"] = {name: values[name] for name in products if name in values}
+    if utility.bias is None:
+        named["bias"] = 0.0
+    elif CONSTANT in values:
+        named["bias"] = values[CONSTANT]
     return named

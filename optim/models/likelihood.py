@@ -55,11 +55,17 @@ class LikelihoodModel(nnx.Module):
         model = cast(Callable[..., Array], self.properties)
         return model(amounts, {name: settings[name] for name in self.settings}) if self.settings else model(amounts)
 
-    def features(self, amounts: Float[Array, " n"]) -> Float[Array, " k"]:
-        """Scaled features of one recipe. (Properties that depend on settings are no features: the config says so.)"""
+    def raw_features(self, amounts: Float[Array, " n"]) -> Float[Array, " k"]:
+        """Features of one recipe, in the user's units.
+
+        Properties that depend on settings are no features: the config says so.
+        """
         properties = jnp.zeros(0) if self.settings else self.properties_of(amounts)
-        raw = self.feature_map(amounts, properties)
-        return (raw - self.center[...]) / self.scale[...]
+        return self.feature_map(amounts, properties)
+
+    def features(self, amounts: Float[Array, " n"]) -> Float[Array, " k"]:
+        """Scaled features of one recipe."""
+        return (self.raw_features(amounts) - self.center[...]) / self.scale[...]
 
     def expected_response(self, features: Float[Array, " k"], group: Int[Array, ""]) -> Float[Array, ""]:
         """P(like) of a customer of this group."""

@@ -22,3 +22,10 @@ class Logit(nnx.Module):
     def mean(self, utility: Float[Array, ""]) -> Float[Array, ""]:
         """Expected response: P(like)."""
         return sigmoid(utility)
+
+    def log_odds_terms(self, utility: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """log P(like) and log P(dislike), the two terms of the log-odds of a like: each finite at any finite utility.
+
+        Apart rather than as their difference, because the log-odds of a mean over customers need both.
+        """
+        return -log1pexp(-utility), -log1pexp(utility)

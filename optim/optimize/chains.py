@@ -12,11 +12,15 @@ from jaxtyping import Array, Float
 
 from optim.config.optimizers import Optimizer
 from optim.config.schedules import Schedule, ScheduleBase
+from optim.optimize.newton import newton
 
 Resolve = Callable[[int | str], int]
 """Turns a duration of the config into steps."""
 
-SELF_TUNED = ("lbfgs", "rprop")
+OWN = {"newton": newton}
+"""Optimizers that optax has not."""
+
+SELF_TUNED = ("lbfgs", "newton", "rprop")
 """Optimizers that find the sizes of their steps themselves: what the config gives is where they begin."""
 
 
@@ -31,10 +35,10 @@ def build_optimizer(block: Optimizer, resolve: Resolve) -> optax.GradientTransfo
         resolve: durations of its schedule → steps.
     """
     arguments = block.parameters()
-    rate: Schedule | float | None = arguments["learning_rate"]
+    rate: Schedule | float | None = arguments.get("learning_rate")
     if isinstance(rate, ScheduleBase):
         arguments["learning_rate"] = build_schedule(rate, resolve)
-    function = getattr(optax, block.name)
+    function = OWN.get(block.name) or getattr(optax, block.name)
     if block.name in SELF_TUNED:
         optimizer = function(**arguments)
     else:

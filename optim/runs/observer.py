@@ -12,6 +12,9 @@ class Observer(Protocol):
     def say(self, text: str) -> None:
         """Something that the user should know."""
 
+    def warn(self, text: str) -> None:
+        """Something that the user should know before relying on the answer."""
+
     def stage(self, name: str, steps: int, done: int) -> None:
         """A stage begins, or goes on after `done` of its steps."""
 
@@ -23,6 +26,9 @@ class Silent:
     """Tells nobody."""
 
     def say(self, text: str) -> None:
+        """Does nothing."""
+
+    def warn(self, text: str) -> None:
         """Does nothing."""
 
     def stage(self, name: str, steps: int, done: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from optim.models.space import RecipeSpace
@@ -60,3 +63,9 @@ def worst_customers(stage: Stage, record: ChunkRecord) -> str:
     worst = zip(customers.worst, customers.worst_norms, strict=True)
     rows = [f"| {names[int(i)]} | {norm:.6g} |" for i, norm in worst if norm >= 0]  # −1: a place of a short batch
     return "\n".join(["| customer | gradient norm |", "|---|---|", *rows])
+
+
+def warnings_table(result: Mapping[str, Any]) -> str:
+    """A table (Markdown) of what a reader of the answer should know."""
+    rows = [f"| {one['about']} | {one['status']} | {one['text']} |" for one in result.get("warnings", ())]
+    return "\n".join(["| about | status | |", "|---|---|---|", *rows]) if rows else "none"

@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from optim.analysis.answer import NoAnswerError, answer, final_metrics
+from optim.analysis.forewarnings import forewarnings
 from optim.autodiff.failures import raised_inside
 from optim.config.dumping import as_mapping, dump
 from optim.config.schema import Config
@@ -20,6 +21,8 @@ from optim.runs.files import digest_of_text, write_atomically
 from optim.runs.info import EventName, RunInfo, Skip, Status, current_command, write_result
 from optim.runs.observer import Observer
 from optim.runs.restore import open_checkpoints, restore_due
+from optim.runs.scalars import warnings_table
+from optim.runs.settling import SettlingCurve
 from optim.runs.signals import StopSignal
 from optim.runs.sinks import RunSinks
 from optim.study.stage import initial_state
@@ -95,6 +98,8 @@ class Session:
     def go(self, restored: Restored | None, stop_after: int | None) -> Outcome:
         """Train to the end, or until stopped, and leave run.json saying how it ended."""
         self.step = 0 if restored is None else restored.step
+        for caveat in forewarnings(self.study):
+            self.observer.warn(str(caveat))
         try:
             with (
                 open_checkpoints(self.directory, self.study.config) as checkpoints,
@@ -103,7 +108,8 @@ class Session:
                 if restored is not None:
                     checkpoints.discard_after(restored.step)  # those beyond a window that is to be skipped
                 space, signal = self.study.space, self.signal
-                sinks = RunSinks(space, curves, checkpoints, self.observer, signal, stop_after, self.step)
+                settling = SettlingCurve(self.study)
+                sinks = RunSinks(space, curves, checkpoints, self.observer, signal, settling, stop_after, self.step)
                 try:
                     return self._finish(self._train(restored, sinks), curves)
                 finally:
@@ -195,6 +201,7 @@ class Session:
             raise DivergedError(f"{error}. {_REMEDY}") from error
         self.step = step = int(state.step)
         metrics = final_metrics(result)
+        curves.text(step + 1, "warnings", warnings_table(result))  # after `step`, so that a resume writes it anew
         curves.final(step, _hparams(self.study.config), metrics)
         write_result(self.directory.result, result)
         self.info = self.info.model_copy(update={"metrics": metrics})

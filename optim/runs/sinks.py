@@ -9,6 +9,7 @@ from optim.runs.checkpoints import Checkpoints
 from optim.runs.curves import Curves
 from optim.runs.observer import Observer
 from optim.runs.scalars import scalars, worst_customers
+from optim.runs.settling import SettlingCurve
 from optim.runs.signals import StopSignal
 from optim.study.stage import Stage
 from optim.study.state import State
@@ -25,6 +26,7 @@ class RunSinks:
         checkpoints: orbax.
         observer: who waits for the run.
         signal: whether the process was asked to stop.
+        settling: how far a fit is from where it will settle.
         stop_after: stop after this step; None to go on to the end.
         step: updates known to be completed.
     """
@@ -34,6 +36,7 @@ class RunSinks:
     checkpoints: Checkpoints
     observer: Observer
     signal: StopSignal
+    settling: SettlingCurve
     stop_after: int | None
     step: int
 
@@ -57,6 +60,8 @@ class RunSinks:
             if record.evaluated:  # else the last held-out loss is that of other parameters
                 metrics[f"{stage.name}/eval/loss"] = float(record.held_out_loss)
         self.step = int(state.step)
+        if due and record is not None:
+            self.curves.scalars(self.step, self.settling.points(stage, state))
         # What the checkpoint covers must be on disk before it: points after it are hidden on resume, none is missing.
         self.curves.flush()
         description = {"stage": stage.index, "name": stage.name}

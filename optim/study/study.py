@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -17,13 +17,15 @@ from optim.config import schema
 from optim.config.checks.bake import targets_of
 from optim.config.durations import steps
 from optim.config.errors import UserError
+from optim.config.optimizers import Newton
 from optim.data.order import steps_per_epoch
 from optim.data.panel import Panel
 from optim.data.streams import stream
 from optim.losses.audience import everyone, merged
-from optim.losses.cake import CakeObjective
+from optim.losses.cake import CakeObjective, climb_of
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Objective, Parameters
+from optim.losses.penalties import build_penalty
 from optim.losses.properties import PropertyObjective
 from optim.losses.scores import build_score
 from optim.models.build import Tasted, build_model
@@ -33,6 +35,7 @@ from optim.models.imports import load_object, own_code, source_digest
 from optim.models.likelihood import LikelihoodModel
 from optim.models.space import RecipeSpace, build_space
 from optim.optimize.chains import build_optimizer
+from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
 from optim.study.stage import Stage, StageConstants, initial_state
@@ -65,10 +68,25 @@ class Study:
     stages: tuple[Stage, ...]
 
     @property
+    def first_member(self) -> Parameters:
+        """The initial parameters without the member axis."""
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), self.parameters)
+
+    @cached_property
+    def asked(self) -> frozenset[int]:
+        """The groups of which somebody has a response in the fit; nothing is known of the others."""
+        return frozenset() if self.panel is None else asked_groups(self.panel, self.group)
+
+    @property
     def digests(self) -> dict[str, str]:
         """SHA-256 of all that was read beside the config: the tables, and the files of the user's own code."""
         tables = {} if self.panel is None else dict(self.panel.digests)
         return tables | {path: source_digest(path) for path in _own_paths(self.config)}
+
+
+def asked_groups(panel: Panel, group: Int[np.ndarray, " customers"]) -> frozenset[int]:
+    """The groups with a response that is not held out."""
+    return frozenset(np.unique(group[panel.customer_of_response()[~panel.held_out]]).tolist())
 
 
 def _own_paths(config: schema.Config) -> list[str]:
@@ -97,7 +115,7 @@ def build_study(config: schema.Config) -> Study:
     property_model = model(parameters).properties
     names = () if property_model is None else tuple(property_model.names)
     _check_targets(config, names)
-    builder = _Builder(config, space, panel, group, model, names, tuple(parameters))
+    builder = _Builder(config, space, panel, groups, group, model, names, tuple(parameters))
     stages = tuple(builder.stage(index, name, block) for index, (name, block) in enumerate(config.stages.items()))
     _try(config, stages, members)
     return Study(config, space, panel, truth, groups, group, model, members, stages)
@@ -176,6 +194,7 @@ class _Builder:
     config: schema.Config
     space: RecipeSpace
     panel: Panel | None
+    groups: tuple[str, ...]
     group: Int[np.ndarray, " customers"]
     model: Functional[LikelihoodModel]
     properties: tuple[str, ...]
@@ -184,6 +203,7 @@ class _Builder:
 
     def stage(self, index: int, name: str, block: schema.Fit | schema.Bake) -> Stage:
         objective = self._objective(block)
+        self._check_newton(name, block)
         batch = self._batch(name, block, objective.units)
         per_epoch = 1 if batch is None else steps_per_epoch(objective.units, batch)
         length = steps(block.length, steps_per_epoch=per_epoch, total=None)
@@ -193,7 +213,7 @@ class _Builder:
             name=name,
             index=index,
             objective=objective,
-            evaluation=_on_held_out(objective),
+            evaluation=self._evaluation(objective),
             optimizer=build_optimizer(block.optimizer, resolve),
             train=self._trained_parts(block) if isinstance(block, schema.Fit) else None,
             starts=self._starts(name, block),
@@ -211,16 +231,68 @@ class _Builder:
     def _objective(self, block: schema.Fit | schema.Bake) -> Objective:
         if isinstance(block, schema.Bake):
             score = build_score(block.score)
-            audience = everyone(self.panel, self.group, score.columns)
+            audience, strangers = everyone(self.panel, self.group, score.columns), self._strangers()
+            if strangers and isinstance(block.score, schema.LikingScore):
+                audience, strangers = audience.only(~np.isin(audience.group, strangers)), ()
             if block.batch == "all" and block.optimizer.clip_customer_norm is None:  # which is of a single customer
                 audience = merged(audience)
             cake, _ = Functional.split(self.space.cake())
-            return CakeObjective(self.space, self.model, cake, score, audience)
+            unknown = tuple(self.groups[index] for index in strangers)
+            return CakeObjective(
+                self.space, self.model, cake, score, audience, climbs=climb_of(block), strangers=unknown
+            )
         assert self.panel is not None  # the config's checks hold it
         if isinstance(block.loss, schema.PropertyLoss):
             return PropertyObjective(self.panel, self.model, self.properties)
         own = load_object(block.loss.path) if isinstance(block.loss, schema.OwnLoss) else None
-        return PanelObjective(self.panel, self.group, self.model, self._trained_parts(block), own, block.loss.aggregate)
+        priced = block.loss.penalty if isinstance(block.loss, schema.LikelihoodLoss) else None
+        panel, group = self._counting(held_out=False)
+        return PanelObjective(
+            panel,
+            group,
+            self.model,
+            self._trained_parts(block),
+            own,
+            block.loss.aggregate,
+            penalty=build_penalty(priced, panel, group),
+        )
+
+    def _evaluation(self, objective: Objective) -> Objective | None:
+        """The same loss over the responses held out of the fit, free of a penalty; None where there are none."""
+        if self.panel is None or not isinstance(objective, PanelObjective) or not self.panel.held_out.any():
+            return None
+        panel, group = self._counting(held_out=True)
+        return replace(objective, panel=panel, group=group, held_out=True, penalty=None)
+
+    def _counting(self, *, held_out: bool) -> tuple[Panel, Int[np.ndarray, " customers"]]:
+        """The customers with a response that counts, and their groups: a step on nobody else would learn nothing."""
+        assert self.panel is not None  # the config's checks hold it
+        chosen = np.zeros(self.panel.number_of_customers, bool)
+        chosen[self.panel.customer_of_response()[self.panel.held_out == held_out]] = True
+        return self.panel.of_customers(chosen), self.group[chosen]
+
+    def _strangers(self) -> tuple[int, ...]:
+        """Groups of the utility of whom nobody was asked."""
+        if self.panel is None or self.config.model.utility is None:
+            return ()
+        return tuple(sorted(set(range(len(self.groups))) - asked_groups(self.panel, self.group)))
+
+    def _check_newton(self, name: str, block: schema.Fit | schema.Bake) -> None:
+        """A Hessian of the trained parameters has room.
+
+        Raises:
+            UserError: there are too many of them.
+        """
+        if not isinstance(block, schema.Fit) or not isinstance(block.optimizer, Newton):
+            return
+        parameters = nnx.to_pure_dict(self.model.template)
+        trained = jax.tree.leaves([parameters[part] for part in self._trained_parts(block)])
+        count = sum(leaf.size * (2 if jnp.iscomplexobj(leaf) else 1) for leaf in trained)
+        if count > MOST_PARAMETERS:
+            raise UserError(
+                f"stages.{name}.optimizer: newton takes the Hessian of all trained parameters, and {count:,} are more "
+                f"than the {MOST_PARAMETERS:,} that it has room for: use lbfgs or adam"
+            )
 
     def _batch(self, name: str, block: schema.Fit | schema.Bake, units: int) -> int | None:
         if block.batch == "all":
@@ -258,10 +330,3 @@ class _Builder:
         default = ("properties",) if isinstance(block.loss, schema.PropertyLoss) else ("utility", "link")
         chosen = default if block.train is None else block.train
         return tuple(part for part in self.parts if part in chosen)
-
-
-def _on_held_out(objective: Objective) -> Objective | None:
-    """The same loss over the responses held out of the fit; None where there are none."""
-    if not isinstance(objective, PanelObjective) or not objective.panel.held_out.any():
-        return None
-    return replace(objective, held_out=True)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from optim.losses.cake import CakeObjective
 from optim.losses.customers import RESPONSES, customer_gradients
 from optim.losses.objective import Objective, Parameters, batch_loss, total_loss
 from optim.models.flat import Flat
@@ -98,9 +99,14 @@ def measured(stage: Stage, flat: Flat, constants: StageConstants, last: Carry, o
 def _scores(
     stage: Stage, flat: Flat, constants: StageConstants, last: Carry, origin: Int[Array, ""]
 ) -> Float[Array, " members"]:
-    """Scores of the recipes as they are now. (The loss of an update is that of the recipes before it.)"""
+    """Scores of the recipes as they are now, whatever is made of them in training.
+
+    (The loss of an update is that of the recipes before it.)
+    """
+    assert isinstance(stage.objective, CakeObjective)
+    plain = stage.objective.plain
     batch = units_at(stage, constants, last.position - 1 - origin)
-    loss_of = lambda v: batch_loss(stage.objective, flat.unravel(v), batch, constants.objective)
+    loss_of = lambda v: batch_loss(plain, flat.unravel(v), batch, constants.objective)
     return -jax.vmap(loss_of)(last.flat)
 
 

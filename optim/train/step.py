@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from optim.autodiff import limit_gradient
 from optim.data.order import batch_at
 from optim.losses.customers import customer_gradients
-from optim.losses.objective import batch_loss
+from optim.losses.objective import batch_loss, batch_penalty
 from optim.models.flat import Flat
 from optim.optimize.region import feasible_gradient, project
 from optim.study.stage import Stage, StageConstants
@@ -164,16 +164,34 @@ def _gradient(
     if constants.clip_customer_norm is None:
         loss, (gradient, tally) = jax.value_and_grad(loss_of, argnums=(0, 1))(vector, nothing)
     else:
-        index, mask = batch
-        found = customer_gradients(
-            stage.objective,
-            flat.unravel(vector),
-            constants.objective,
-            clip_norm=constants.clip_customer_norm,
-            index=index,
-            mask=mask,
-            keep_gradients=False,
-        )
-        loss, gradient = found.loss, flat.ravel_one(found.mean)
+        loss, gradient = _clipped_by_customer(stage, flat, constants, batch, vector)
         gradient, tally = jax.vjp(limited, vector, nothing)[1](gradient)
     return loss, gradient, {} if limits is None else {"limits": tally.astype(jnp.int32)}
+
+
+def _clipped_by_customer(
+    stage: Stage,
+    flat: Flat,
+    constants: StageConstants,
+    customers: tuple[Int[Array, " b"], Bool[Array, " b"]],
+    vector: Float[Array, " p"],
+) -> tuple[Float[Array, ""], Float[Array, " p"]]:
+    """Loss of some customers, and the aggregate of their clipped gradients; a penalty, which is nobody's, in full.
+
+    Args:
+        customers: their index and mask.
+    """
+    index, mask = customers
+    found = customer_gradients(
+        stage.objective,
+        flat.unravel(vector),
+        constants.objective,
+        clip_norm=constants.clip_customer_norm,
+        index=index,
+        mask=mask,
+        keep_gradients=False,
+    )
+    batch = stage.objective.batch(constants.objective, index, mask)
+    penalty_of = lambda v: batch_penalty(stage.objective, flat.unravel(v), batch, constants.objective)
+    penalty, slope = jax.value_and_grad(penalty_of)(vector)
+    return found.loss + penalty, flat.ravel_one(found.mean) + slope

@@ -175,7 +175,7 @@ def test_a_designed_process_is_shown_with_its_settings(capsys: pytest.CaptureFix
     assert re.fullmatch(r"[\d.]+ [+−-] [\d.e-]+i", lines["vibration"])
     assert 20.0 <= float(lines["temperature"]) <= 38.0  # °C
     assert "1 of 16 starts agree" in output
-    assert "few agree: train longer" in output
+    assert "not settled: 1 of 16 starts agree: the best recipe may not have been found" in output
 
 
 def test_check_gradients_of_a_wrong_config_is_refused(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -199,6 +199,16 @@ def test_tables_and_cocktails(overrides: list[str], expected: str, refused: Refu
          "ingredients.eggs.max: min and max are both 2, which leaves no range to taste: use `fixed` instead"),
         (["data.like={at_least: 6}"],
          "data.like: is for tables of ratings, and simulated customers have none: remove it"),
+        (["data.simulate.tastings=1"], "data.evaluation: `by: response` finds nothing to hold out, as everyone keeps "
+         "the one recipe they taste: raise `tastings`, or use another `by`"),
+        (["data.evaluation.by=recipe", "data.simulate.recipes=1", "data.simulate.tastings=1"],
+         "data.evaluation: `by: recipe` finds nothing to hold out, as the fit needs the one recipe there is: raise "
+         "`recipes`"),
+        (["data.evaluation.by=customer", "data.simulate.customers=1"],
+         "data.evaluation: `by: customer` finds nothing to hold out, as the fit needs the one customer there is: raise "
+         "`customers`"),
+        (["data.evaluation.by=recipes"],
+         "data.evaluation.by: expected `response`, `recipe` or `customer`, got 'recipes'; did you mean `recipe`?"),
         (["model.utility.groups=age"],
          "model.utility.groups: simulated customers have no column `age`, only `segment`: use that"),
         (["stages.bake.score={kind: deliciousness, targets: {sweetness: {column: segment}}}"],
@@ -311,6 +321,8 @@ def test_what_fits_together_of_a_dough_is_accepted(overrides: list[str], loaded:
     "overrides",
     [
         ["model.utility.groups=segment"],
+        ["data.evaluation.by=recipe"],
+        ["data.evaluation.by=customer", "data.simulate.tastings=1"],
         ["stages.fit.evaluate.patience=3", "checkpoint.best=fit/eval/loss"],
         ["stages.bake.score={kind: deliciousness, targets: {fluffiness: 2 + 0.5*butter + eggs - 0.1*flour}}"],
         ["ingredients.eggs.price=-3"],

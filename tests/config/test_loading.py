@@ -67,7 +67,7 @@ def test_all_the_mistakes_of_a_file_are_named_at_once(spoilt: Refused) -> None:
         "study.yaml:17: stages.fit.lenght: unknown key; did you mean `length`?",
         "study.yaml:17: stages.fit.lenght: expected steps (a positive integer), epochs (`20 epochs`) or a percentage "
         "of the stage (`10%`), got 'two hundred'",
-        "study.yaml:18: stages.fit.optimizer.name: expected one of 20 names, got 'adma'; did you mean `adam`?",
+        "study.yaml:18: stages.fit.optimizer.name: expected one of 21 names, got 'adma'; did you mean `adam`?",
         "study.yaml:18: stages.fit.optimizer.learning_rat: unknown key; did you mean `learning_rate`?",
         "study.yaml:18: stages.fit.optimizer.moment: unknown key: expected `clip_global_norm`, `clip_customer_norm`, "
         "`limits`, `learning_rate`, `b1`, `b2`, `eps`, `eps_root`, `name` or `nesterov`",

@@ -1,4 +1,4 @@
-"""The blocks of optimizers and schedules say what optax says."""
+"""The blocks of optimizers and schedules say what the functions behind them say, which are optax's for the most."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from optim.config.block import Block
 from optim.config.durations import steps
 from optim.config.optimizers import Optimizer, OptimizerBase, depends_on_length
 from optim.config.schedules import Schedule
+from optim.optimize.chains import OWN
 
 DEPRECATED = {("noisy_sgd", "seed")}
 NOT_IN_YAML = {"accumulator_dtype", "mu_dtype", "mask", "weight_decay_mask", "linesearch"}
 REQUIRED_HERE = {("noisy_sgd", "key"), ("adadelta", "learning_rate")}
 """Optax has None for these, and then asks for a value or does nothing useful."""
+
+MORE: dict[str, dict[str, Any]] = {"noisy_sgd": {"key": 1}}
+"""What a block needs beside a learning rate."""
 
 OPTIMIZERS = get_args(get_args(Optimizer)[0])
 SCHEDULES = get_args(get_args(Schedule)[0])
@@ -35,16 +39,20 @@ def _left_out(name: str, key: str) -> bool:
     return key in NOT_IN_YAML or (name, key) in DEPRECATED
 
 
-def optax_defaults(name: str) -> dict[str, Any]:
-    parameters = inspect.signature(getattr(optax, name)).parameters
+def function_of(name: str) -> Any:
+    return OWN.get(name) or getattr(optax, name)
+
+
+def defaults(name: str) -> dict[str, Any]:
+    parameters = inspect.signature(function_of(name)).parameters
     return {key: given.default for key, given in parameters.items() if not _left_out(name, key)}
 
 
 @pytest.mark.parametrize("block", [*OPTIMIZERS, *SCHEDULES], ids=name_of)
-def test_names_and_defaults_are_those_of_optax(block: type[Block]) -> None:
+def test_names_and_defaults_are_those_of_the_function(block: type[Block]) -> None:
     name, shared = name_of(block), {*OptimizerBase.model_fields, "name", "schedule"}
     ours = {key: info.default for key, info in block.model_fields.items() if key not in shared}
-    theirs = optax_defaults(name)
+    theirs = defaults(name)
     required = {key for key in theirs if theirs[key] is inspect.Parameter.empty or (name, key) in REQUIRED_HERE}
     assert set(ours) == set(theirs)
     assert {key for key in ours if ours[key] is PydanticUndefined} == required
@@ -60,9 +68,14 @@ def test_every_schedule_of_optax_is_there() -> None:
 
 @pytest.mark.parametrize("block", OPTIMIZERS, ids=name_of)
 def test_parameters_build_the_optimizer(block: type[Block]) -> None:
-    given = {"name": name_of(block), "learning_rate": 0.1} | ({"key": 1} if name_of(block) == "noisy_sgd" else {})
-    optimizer = TypeAdapter(Optimizer).validate_python(given)
-    getattr(optax, name_of(block))(**optimizer.parameters())
+    name = name_of(block)
+    rate = {"learning_rate": 0.1} if "learning_rate" in block.model_fields else {}
+    optimizer = TypeAdapter(Optimizer).validate_python({"name": name} | rate | MORE.get(name, {}))
+    function_of(name)(**optimizer.parameters())
+
+
+def test_no_optimizer_of_optax_is_shadowed() -> None:
+    assert not [name for name in OWN if hasattr(optax, name)]
 
 
 EXAMPLES: list[dict[str, Any]] = [

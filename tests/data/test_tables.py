@@ -83,7 +83,7 @@ def test_columns_that_the_config_does_not_read_may_hold_anything(study):
 
 
 def test_evaluation_holds_responses_out(study):
-    panel = study.load(RECIPES, RATINGS, data={"evaluation": {"share": 0.5}})
+    panel = study.load(RECIPES, RATINGS, data={"evaluation": {"share": 0.5}}, seed=1)
     assert panel.held_out.reshape(2, 2).sum(axis=1).tolist() == [1, 1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ from pydantic import TypeAdapter
 
 from optim.config import schema
 from optim.config.errors import UserError
+from optim.config.loading import load
 from optim.config.schema import Aggregate
 from optim.data.panel import Panel
 from optim.losses.audience import Audience, everyone, merged
-from optim.losses.cake import CakeObjective
+from optim.losses.cake import CakeObjective, climb_of, log_odds_of_mean
 from optim.losses.objective import Parameters, batch_loss, unit_gradients
 from optim.losses.scores import BuiltScore, Customer, Recipe, build_score
 from optim.models.cake import Cake
 from optim.models.flat import Flat
 from optim.models.functional import Functional
+from optim.models.links import Logit
+from tests.helpers import in_memory
 
 from .conftest import INGREDIENTS, START, model_of, panel_of, space_of
 
@@ -246,6 +250,174 @@ def test_the_frozen_model_is_an_array_among_the_constants() -> None:
     score = jax.jit(objective.mean_score)
     cake = {"amounts": jnp.asarray(START)}
     assert score(cake, constants) != score(cake, constants._replace(model=doubled))
+
+
+# The logit of P(like), which has a slope where P(like) is 1 or 0 to the last bit
+
+
+def climbing(audience: Audience | None = None) -> tuple[CakeObjective, Parameters, Callable[[np.ndarray], np.ndarray]]:
+    """The objective that climbs the logit, its parameters, and the utilities of its two groups in NumPy."""
+    objective, parameters = liking()
+    objective = replace(objective, climbs="logit", audience=audience or objective.audience)
+    module = objective.model(parameters["model"])
+    weights, bias = (np.asarray(parameters["model"]["utility"][name], float) for name in ("weights", "bias"))
+    center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
+    return objective, parameters, lambda amounts: weights @ ((amounts - center) / scale) + bias
+
+
+def climbed(objective: CakeObjective, parameters: Parameters, amounts: np.ndarray) -> tuple[float, np.ndarray]:
+    """What is climbed at a recipe (minus the loss), with its gradient."""
+    constants = objective.constants(parameters)
+    loss_of = lambda cake: batch_loss(objective, {"cake": cake}, objective.everyone(constants), constants)
+    loss, gradient = jax.jit(jax.value_and_grad(loss_of))({"amounts": jnp.asarray(amounts)})
+    return -float(loss), -np.asarray(gradient["amounts"])
+
+
+def with_utilities(utilities: list[float], weight: list[float]) -> tuple[CakeObjective, Parameters]:
+    """Two groups of such weights, with such utilities wherever the recipe is the starting one."""
+    objective, parameters, _ = climbing(Audience(np.array([0, 1]), {}, np.array(weight), None))
+    module = objective.model(parameters["model"])
+    z = (START - np.asarray(module.center[...])) / np.asarray(module.scale[...])
+    parameters["model"]["utility"]["bias"] = jnp.asarray(np.array(utilities) - np.array(SLOPES) @ z)
+    parameters["model"]["utility"]["weights"] = jnp.asarray(SLOPES)
+    return objective, parameters
+
+
+SLOPES = [[0.5, -0.1, 0.2, 0.0], [-0.3, 0.1, 0.0, 0.4]]
+
+
+def slopes_by_amount(objective: CakeObjective, parameters: Parameters) -> np.ndarray:
+    """Slopes of both groups' utilities by amount, in NumPy."""
+    return np.asarray(SLOPES) / np.asarray(objective.model(parameters["model"]).scale[...])
+
+
+@pytest.mark.usefixtures("float64")
+def test_what_is_climbed_is_the_logit_of_the_mean_with_the_gradient_of_finite_differences() -> None:
+    objective, parameters, utilities = climbing()
+
+    def logit(amounts: np.ndarray) -> float:
+        first, second = 1 / (1 + np.exp(-utilities(amounts)))
+        mean = (first + 2 * second) / 3
+        return float(np.log(mean / (1 - mean)))
+
+    value, gradient = climbed(objective, parameters, START)
+    assert value == pytest.approx(logit(START), rel=1e-12)
+    differences = [(logit(START + h) - logit(START - h)) / 2e-5 for h in 1e-5 * np.eye(4)]
+    np.testing.assert_allclose(gradient, differences, rtol=1e-8)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_logit_has_a_slope_where_the_likings_are_1_and_0_to_the_last_bit() -> None:
+    """With weights 1 and 3, by hand: the logit is set by the group that is nearer to being in doubt."""
+    for utilities, expected, by_group in [
+        ([1e4, 2e4], 1e4 - np.log(1 / 4), [1.0, 0.0]),
+        ([-1e4, -2e4], -1e4 + np.log(1 / 4), [1.0, 0.0]),
+        ([-2e4, -1e4], -1e4 + np.log(3 / 4), [0.0, 1.0]),
+        ([1e4, 1e4], 1e4, [1 / 4, 3 / 4]),
+        ([1e4, -1e4], np.log(1 / 3), [0.0, 0.0]),
+    ]:
+        objective, parameters = with_utilities(utilities, [1.0, 3.0])
+        value, gradient = climbed(objective, parameters, START)
+        assert value == pytest.approx(expected, rel=1e-12)
+        by_amount = np.array(by_group) @ slopes_by_amount(objective, parameters)
+        np.testing.assert_allclose(gradient, by_amount, rtol=1e-7, atol=1e-12)
+
+
+def test_the_logit_of_a_lone_group_is_its_utility_however_many_customers_it_has() -> None:
+    for utility in (-1e4, -30.0, -0.3, 0.7, 30.0, 1e4):
+        objective, parameters = with_utilities([utility, 5.0], [1200.0, 7.0])
+        alone = replace(objective, audience=Audience(np.array([0]), {}, np.array([1200.0]), None))
+        value, gradient = climbed(alone, parameters, START)
+        assert value == pytest.approx(utility, rel=2e-6)
+        np.testing.assert_allclose(gradient, slopes_by_amount(alone, parameters)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("utility", [-1e4, 0.0, 1e4])
+def test_customers_of_weight_0_do_not_count_in_the_logit(utility: float) -> None:
+    objective, parameters = with_utilities([0.7, utility], [2.0, 0.0])
+    value, gradient = climbed(objective, parameters, START)
+    assert value == pytest.approx(0.7, rel=1e-5)
+    np.testing.assert_allclose(gradient, slopes_by_amount(objective, parameters)[0], rtol=1e-5, atol=1e-7)
+
+
+def test_an_infinite_utility_of_weight_0_does_not_poison_the_logit() -> None:
+    def logit(utilities: jax.Array) -> jax.Array:
+        terms = jax.vmap(Logit().log_odds_terms)(utilities)
+        return log_odds_of_mean(*terms, jnp.array([1.0, 0.0, 0.0, 1.0]))
+
+    value, gradient = jax.value_and_grad(logit)(jnp.array([0.4, jnp.inf, -jnp.inf, 0.4]))
+    assert value == pytest.approx(0.4, rel=1e-6)
+    np.testing.assert_allclose(gradient, [0.5, 0.0, 0.0, 0.5], rtol=1e-6)
+
+
+def test_the_score_and_each_customers_loss_stay_the_probability() -> None:
+    objective, parameters, _ = climbing()
+    first, second = likings(objective, parameters)
+    assert value_and_gradient(objective, parameters)[0] == pytest.approx((first + 2 * second) / 3, rel=1e-6)
+    constants = objective.constants(parameters)
+    _, sums, _ = unit_gradients(objective, {"cake": {"amounts": jnp.asarray(START)}}, constants.audience, constants)
+    np.testing.assert_allclose(sums, [-first, -second, -second], rtol=1e-6)
+    assert objective.plain.climbs == "score"
+
+
+def test_the_log_odds_and_the_utilities_are_there_for_the_certificate() -> None:
+    objective, parameters = liking(cost_weight=0.1)
+    constants, cake = objective.constants(parameters), {"amounts": jnp.asarray(START)}
+    first, second = likings(objective, parameters)
+    mean = (first + 2 * second) / 3
+    assert float(objective.mean_log_odds(cake, constants)) == pytest.approx(np.log(mean / (1 - mean)), rel=1e-5)
+    expected = [np.log(p / (1 - p)) for p in (first, second)]
+    np.testing.assert_allclose(objective.utilities(cake, constants), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "climbs"),
+    [
+        ({}, "logit"),
+        ({"score": {"kind": "liking", "cost_weight": 0.1}}, "score"),
+        ({"score": {"kind": "deliciousness"}}, "score"),
+        ({"batch": 10}, "score"),
+        ({"optimizer": {"clip_global_norm": 1.0}}, "score"),
+        ({"optimizer": {"clip_customer_norm": 1.0}}, "score"),
+        ({"optimizer": {"limits": {"sugar": 1.0}}}, "score"),
+    ],
+)
+def test_only_a_liking_without_cost_batch_clipping_or_limits_is_climbed_by_its_logit(
+    changes: dict[str, Any], climbs: str
+) -> None:
+    optimizer = {"name": "adam", "learning_rate": 0.1} | changes.get("optimizer", {})
+    block = {"kind": "bake", "length": 10, "score": {"kind": "liking"}, **changes, "optimizer": optimizer}
+    assert climb_of(schema.Bake.model_validate(block)) == climbs
+
+
+SEPARATED = """\
+data: {recipes: recipes.csv, ratings: ratings.csv, like: {column: liking, at_least: 6, scale: [0, 10]}}
+ingredients: {sugar: {min: 0.5, max: 2.5}}
+model: {utility: {kind: linear, features: [amounts]}}
+stages:
+  fit: {kind: fit, length: 60, optimizer: {name: lbfgs}}
+  bake: {kind: bake, length: 120, starts: 4, score: {kind: liking}, optimizer: {name: adam, learning_rate: 0.05}}
+"""
+
+
+def test_a_bake_whose_likings_are_saturated_everywhere_ends_at_the_bound(tmp_path: Path) -> None:
+    """All like what has more than 1.5 of sugar, none what has less: any utility that separates them rises with it."""
+    sugars = np.array([0.5, 1.0, 1.4, 1.6, 2.0, 2.5])
+    recipes = "".join(f"r{k},{sugar}\n" for k, sugar in enumerate(sugars))
+    ratings = "".join(f"c,r{k},{8 if sugar > 1.5 else 3}\n" for k, sugar in enumerate(sugars))
+    (tmp_path / "recipes.csv").write_text(f"recipe,sugar\n{recipes}")
+    (tmp_path / "ratings.csv").write_text(f"customer,recipe,liking\n{ratings}")
+    (tmp_path / "study.yaml").write_text(SEPARATED)
+    study, state, _, sinks = in_memory(load(tmp_path / "study.yaml"))
+    objective = study.stages[1].objective
+    assert isinstance(objective, CakeObjective)
+    assert objective.climbs == "logit"
+    first = next(record for record in sinks.records if record.measured.scores is not None and record.logged)
+    assert max(first.measured.scores) == 1.0  # a start where P(like) has nowhere to go
+    np.testing.assert_array_equal(state.parameters["cake"]["amounts"], np.full((4, 1), 2.5, np.float32))
+    last = sinks.records[-1].measured
+    np.testing.assert_array_equal(last.scores, np.ones(4))  # what is logged stays P(like)
+    assert last.loss.max() < -30  # while what is trained by is minus its logit
 
 
 # A score of the user's own

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optim.models.coefficients import named_coefficients, polynomial
+from optim.models.coefficients import as_named, coefficient_names, in_user_units, scaled_coefficients, terms
 from optim.models.utilities import LinearUtility, QuadraticUtility
 
 NAMES = ("butter", "flour", "sugar")
@@ -20,6 +20,19 @@ def filled(utility: LinearUtility | QuadraticUtility, random: np.random.Generato
         variable = getattr(utility, name, None)
         if variable is not None:
             variable[...] = jnp.asarray(random.normal(0.0, 1.0, variable[...].shape))
+
+
+def named(
+    utility: LinearUtility | QuadraticUtility, center: np.ndarray, scale: np.ndarray
+) -> dict[str, dict[str, float] | float]:
+    values = in_user_units(utility, center, scale) @ scaled_coefficients(utility, 0)
+    return as_named(utility, NAMES, dict(zip(coefficient_names(utility, NAMES), values.tolist(), strict=True)))
+
+
+def test_coefficients_without_a_number_are_absent() -> None:
+    utility = QuadraticUtility(3, 1, True, [False, False, False])
+    found = as_named(utility, NAMES, {"flour": 1.0, "butter*sugar": 2.0})
+    assert found == {"weights": {"flour": 1.0}, "products": {"butter*sugar": 2.0}}
 
 
 @pytest.mark.usefixtures("float64")
@@ -36,14 +49,19 @@ def test_the_polynomial_predicts_what_the_module_predicts(quadratic: bool, inter
     filled(utility, random)
     scale = random.uniform(0.1, 50.0, 3)
     center = random.normal(0.0, 100.0, 3) if intercept else np.zeros(3)
-    constant, linear, squares = polynomial(utility, group, center, scale)
-    np.testing.assert_array_equal(squares, squares.T)
+    theta = scaled_coefficients(utility, group)
+    found = dict(zip(coefficient_names(utility, NAMES), in_user_units(utility, center, scale) @ theta, strict=True))
     for features in random.normal(0.0, 100.0, (10, 3)):
-        by_module = float(utility(jnp.asarray((features - center) / scale), jnp.int32(group)))
-        by_hand = constant + linear @ features + features @ squares @ features
+        scaled = (features - center) / scale
+        by_module = float(utility(jnp.asarray(scaled), jnp.int32(group)))
+        recipe = dict(zip(NAMES, features, strict=True))
+        by_hand = sum(
+            value * np.prod([recipe[part] for part in name.split("*")]) if name != "constant" else value
+            for name, value in found.items()
+        )
         assert by_hand == pytest.approx(by_module, rel=1e-9, abs=1e-9)
-    if not intercept:
-        assert constant == 0.0
+        assert terms(utility, scaled[None])[0] @ theta == pytest.approx(by_module, rel=1e-9, abs=1e-9)
+    assert ("constant" in found) == intercept
 
 
 @pytest.mark.usefixtures("float64")
@@ -51,7 +69,7 @@ def test_names_of_the_coefficients() -> None:
     utility = QuadraticUtility(3, 1, True, [True, True, True])
     filled(utility, np.random.default_rng(0))
     center, scale = np.array([1.0, 200.0, 3.0]), np.array([0.5, 40.0, 1.0])
-    found = named_coefficients(utility, 0, NAMES, center, scale)
+    found = named(utility, center, scale)
     weights, products, bias = found["weights"], found["products"], found["bias"]
     assert isinstance(weights, dict)
     assert isinstance(products, dict)
@@ -70,5 +88,5 @@ def test_names_of_the_coefficients() -> None:
 def test_a_linear_utility_has_no_products_and_may_have_no_bias() -> None:
     utility = LinearUtility(3, 1, intercept=False)
     utility.weights[...] = jnp.array([[2.0, 4.0, 8.0]])
-    found = named_coefficients(utility, 0, NAMES, np.zeros(3), np.array([2.0, 2.0, 4.0]))
+    found = named(utility, np.zeros(3), np.array([2.0, 2.0, 4.0]))
     assert found == {"weights": {"butter": 1.0, "flour": 2.0, "sugar": 2.0}, "bias": 0.0}

@@ -1,4 +1,4 @@
-"""Every optimizer and schedule of the config is optax's own, in the form in which a stage drives it."""
+"""Every optimizer and schedule of the config, in the form in which a stage drives it; most are optax's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from optim.config.anatomy import tag_of
 from optim.config.durations import steps
 from optim.config.optimizers import Optimizer
 from optim.config.schedules import Schedule
-from optim.optimize.chains import build_optimizer, build_schedule, initialise, learning_rate
+from optim.optimize.chains import OWN, build_optimizer, build_schedule, initialise, learning_rate
 
 TARGET = jnp.array([1.0, -2.0, 0.5])
 STARTS = jnp.array([[0.0, 0.0, 0.0], [3.0, 1.0, -1.0]])
@@ -25,6 +25,7 @@ NAMES = tuple(tag[1] for block in get_args(get_args(Optimizer)[0]) if (tag := ta
 MINIMAL: dict[str, dict[str, Any]] = {
     "adadelta": {"learning_rate": 1.0},
     "lbfgs": {},
+    "newton": {},
     "noisy_sgd": {"learning_rate": 0.05, "key": 3},
     "rprop": {"learning_rate": 0.05},
     "sgd": {"learning_rate": 0.05},
@@ -94,7 +95,7 @@ def test_lbfgs_finds_the_bottom() -> None:
     np.testing.assert_allclose(x, jnp.tile(TARGET, (2, 1)), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OWN])
 def test_updates_are_those_of_optax(name: str) -> None:
     block = block_of(name)
     own, theirs = build_optimizer(block, resolve), getattr(optax, name)(**block.parameters())
@@ -107,7 +108,7 @@ def test_updates_are_those_of_optax(name: str) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("name", ["adam", "lion", "lbfgs", "noisy_sgd"])
+@pytest.mark.parametrize("name", ["adam", "lion", "lbfgs", "newton", "noisy_sgd"])
 def test_in_double_precision_everything_is_double(name: str) -> None:
     optimizer = build_optimizer(block_of(name), resolve)
     starts = jnp.asarray(np.asarray(STARTS), jnp.float64)
@@ -287,8 +288,9 @@ def test_a_constant_rate_is_reported() -> None:
     np.testing.assert_array_equal(learning_rate(initialise(optimizer, STARTS)), [0.25, 0.25])
 
 
-def test_the_rate_of_a_line_search_is_its_step() -> None:
-    optimizer = build_optimizer(block_of("lbfgs"), resolve)
+@pytest.mark.parametrize("name", ["lbfgs", "newton"])
+def test_the_rate_of_a_line_search_is_its_step(name: str) -> None:
+    optimizer = build_optimizer(block_of(name), resolve)
     _, state = train(optimizer, STARTS, initialise(optimizer, STARTS), 2)
     rate = learning_rate(state)
     assert rate is not None

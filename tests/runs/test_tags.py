@@ -21,12 +21,12 @@ EVERYTHING = (
 
 def test_a_run_writes_the_tags_of_the_architecture(small: Studies, tmp_path: Path) -> None:
     run(small(*EVERYTHING), tmp_path, "run")
-    fit = {"train/loss", "eval/loss", "grad_norm", "learning_rate", "clipped/global_norm"}
+    fit = {"train/loss", "eval/loss", "grad_norm", "learning_rate", "clipped/global_norm", "delta"}
     fit |= {f"customers/grad_norm_{quantile}" for quantile in (50, 90, 100)}
     ingredients = ("butter", "eggs", "flour", "sugar")
     bake = {"train/loss", "grad_norm", "learning_rate", "score"}
     bake |= {f"{kind}/{name}" for kind in ("recipe", "clipped") for name in ingredients}
-    final = {"score", "liking", "log_likelihood", "held_out_log_likelihood"}
+    final = {"score", "liking", "log_likelihood", "held_out_log_likelihood", "delta", "settled"}
     expected = {f"fit/{tag}" for tag in fit} | {f"bake/{tag}" for tag in bake} | {f"final/{tag}" for tag in final}
     found = points(tmp_path / "run" / "tensorboard")
     assert set(found) == expected | {"perf/steps_per_second"}
@@ -54,7 +54,7 @@ def test_the_learning_rate_is_the_one_of_the_schedule(small: Studies, tmp_path: 
 def test_texts_hold_the_config_and_the_worst_customers(small: Studies, tmp_path: Path) -> None:
     run(small(), tmp_path, "run")
     found = texts(tmp_path / "run" / "tensorboard")
-    assert set(found) == {"config", "fit/customers/worst"}
+    assert set(found) == {"config", "fit/customers/worst", "warnings"}
     assert found["config"][0][0] == 0
     assert "kind: quadratic" in found["config"][0][1]
     assert "customer-00" in found["fit/customers/worst"][0][1]

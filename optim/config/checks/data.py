@@ -94,4 +94,22 @@ def ranges(config: Config) -> Iterator[Finding]:
             yield ("ingredients", name, "max"), message
 
 
-CHECKS = (source, like, tastings, ideals, ranges)
+def evaluation(config: Config) -> Iterator[Finding]:
+    """Simulated customers give enough to hold some of it out and keep the rest."""
+    data = config.data
+    if data is None or data.simulate is None or data.evaluation is None:
+        return
+    simulate, by = data.simulate, data.evaluation.by
+    there, remedy = {
+        "response": (
+            simulate.tastings,
+            "everyone keeps the one recipe they taste: raise `tastings`, or use another `by`",
+        ),
+        "recipe": (simulate.recipes, "the fit needs the one recipe there is: raise `recipes`"),
+        "customer": (simulate.customers, "the fit needs the one customer there is: raise `customers`"),
+    }[by]
+    if there == 1:
+        yield ("data", "evaluation"), f"`by: {by}` finds nothing to hold out, as {remedy}"
+
+
+CHECKS = (source, like, tastings, ideals, ranges, evaluation)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optim.config.checks.names import reads_settings
-from optim.config.schema import Bake, Bakery, Config, Fit, PropertyLoss, Stage
+from optim.config.schema import (
+    Bake,
+    Bakery,
+    Config,
+    Firth,
+    Fit,
+    LikelihoodLoss,
+    LinearUtility,
+    PropertyLoss,
+    QuadraticUtility,
+    Stage,
+)
 from optim.config.source import Finding, KeyPath
 
 
@@ -85,6 +96,33 @@ def patience(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
         )
 
 
+def penalty(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A penalty is on what the stage trains; Firth's is of one design, and of all responses together."""
+    if not isinstance(stage, Fit) or not isinstance(stage.loss, LikelihoodLoss) or stage.loss.penalty is None:
+        return
+    place = (*path, "loss", "penalty")
+    if stage.train is not None and "utility" not in stage.train:
+        yield place, "is on the weights of the utility, which this stage does not train: remove it, or train `utility`"
+    elif isinstance(stage.loss.penalty, Firth):
+        yield from ((place, f"{reason}, or use `kind: ridge`") for reason in _unfit_for_firth(config, stage))
+
+
+def _unfit_for_firth(config: Config, stage: Fit) -> Iterator[str]:
+    utility = config.model.utility
+    if utility is not None and not isinstance(utility, LinearUtility | QuadraticUtility):
+        yield (
+            f"firth needs a utility that is linear in its parameters, and one of kind {utility.kind} is not: use "
+            "`model.utility` of kind linear or quadratic"
+        )
+    if stage.train is not None and "properties" in stage.train:
+        yield (
+            "firth needs features that stay as they are, and this stage trains the properties behind them: train "
+            "`utility` alone"
+        )
+    if stage.batch != "all":
+        yield "firth needs the Fisher information of all responses, which minibatches do not have: use `batch: all`"
+
+
 def order(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """Nothing is fitted after the last cake is baked: the cake would be reported under a model it was not baked for."""
     names = list(config.stages)
@@ -93,4 +131,4 @@ def order(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
         yield path, f"comes after `{names[bakes[-1]]}`, which was baked for the model before: put it before that stage"
 
 
-CHECKS = (order, panel, model, train, patience)
+CHECKS = (order, panel, model, train, penalty, patience)

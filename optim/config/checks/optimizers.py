@@ -8,12 +8,10 @@ from typing import Any
 
 from optim.config.durations import is_percent
 from optim.config.naming import unknown
-from optim.config.optimizers import Lbfgs
+from optim.config.optimizers import LineSearch
 from optim.config.schedules import Cycle, JoinSchedules, LinearOnecycleSchedule, SgdrSchedule
 from optim.config.schema import Bake, Config, Fit, Ingredient, Setting, Stage
 from optim.config.source import Finding, KeyPath
-
-_EXACT = "the line search of lbfgs needs the exact gradient of one fixed loss"
 
 
 def length(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
@@ -40,31 +38,36 @@ def limits(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
             yield (*path, "optimizer", "limits", name), f"`{name}` is fixed and has no gradient: remove its limit"
 
 
-def lbfgs_in_bake(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """L-BFGS knows no bounds."""
-    if isinstance(stage.optimizer, Lbfgs) and isinstance(stage, Bake):
+def line_search_in_bake(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A line search knows no bounds."""
+    if isinstance(stage.optimizer, LineSearch) and isinstance(stage, Bake):
         yield (
             (*path, "optimizer", "name"),
-            "lbfgs knows no bounds, and a recipe has them: use adam or sgd, which are projected after each update",
+            f"{stage.optimizer.name} knows no bounds, and a recipe has them: use adam or sgd, which are projected "
+            "after each update",
         )
 
 
-def lbfgs_batches(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """L-BFGS sees everyone at every step."""
-    if isinstance(stage.optimizer, Lbfgs) and stage.batch != "all":
-        message = f"{_EXACT}, and minibatches change the loss at every step: use `batch: all` or another optimizer"
-        yield (*path, "batch"), message
+def line_search_batches(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A line search sees everyone at every step."""
+    if isinstance(stage.optimizer, LineSearch) and stage.batch != "all":
+        changes = "minibatches change the loss at every step: use `batch: all` or another optimizer"
+        yield (*path, "batch"), f"{_needs(stage.optimizer)}, and {changes}"
 
 
-def lbfgs_clipping(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """L-BFGS sees the gradient as it is."""
+def line_search_clipping(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A line search sees the gradient as it is."""
     optimizer = stage.optimizer
-    if not isinstance(optimizer, Lbfgs):
+    if not isinstance(optimizer, LineSearch):
         return
     for name in ("clip_global_norm", "clip_customer_norm", "limits"):
         if getattr(optimizer, name):
-            message = f"{_EXACT}, and `{name}` changes the gradient: remove it or use another optimizer"
-            yield (*path, "optimizer", name), message
+            changes = f"`{name}` changes the gradient: remove it or use another optimizer"
+            yield (*path, "optimizer", name), f"{_needs(optimizer)}, and {changes}"
+
+
+def _needs(optimizer: LineSearch) -> str:
+    return f"the line search of {optimizer.name} needs the exact gradient of one fixed loss"
 
 
 def schedules(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
@@ -118,4 +121,4 @@ def _measure(duration: int | str) -> tuple[float, str]:
     return float(duration.split()[0]), "epochs"
 
 
-CHECKS = (length, limits, lbfgs_in_bake, lbfgs_batches, lbfgs_clipping, schedules)
+CHECKS = (length, limits, line_search_in_bake, line_search_batches, line_search_clipping, schedules)

@@ -1,0 +1,272 @@
+"""The best cake of a bake: recipe, score and P(like), and what each of them is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float64
+
+from optim.analysis.design import raw_features, utilities_of
+from optim.analysis.fit_findings import FitFindings
+from optim.analysis.uncertainty import Liking, Place, Scores, liking_at, mean_liking, sigma
+from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status, worst
+from optim.config import schema
+from optim.config.modifications import modifications
+from optim.losses.cake import CakeConstants, CakeObjective, is_liking_alone
+from optim.losses.objective import Parameters
+from optim.optimize.certificate import Certificate, certify
+from optim.study.stage import Stage
+from optim.study.state import State
+from optim.study.study import Study, cake_layout
+
+
+class NoAnswerError(Exception):
+    """The run has ended, but what it ended with is no answer."""
+
+
+@dataclass(frozen=True, eq=False)
+class BakedCake:
+    """The best cake of a bake.
+
+    Attributes:
+        objective: what was baked for.
+        constants: the stage's.
+        vector: amounts and settings, in the order of `RecipeSpace.coordinates`, in the run's precision.
+        score: its score.
+        certificate: evidence for it.
+    """
+
+    objective: CakeObjective
+    constants: CakeConstants
+    vector: Float[np.ndarray, " d"]
+    score: float
+    certificate: Certificate
+
+    @property
+    def amounts(self) -> Float[np.ndarray, " n"]:
+        """The recipe."""
+        return self.vector[: len(self.objective.space.names)]
+
+
+def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
+    """The recipe with the highest score of a stage's starts, with its certificate.
+
+    Raises:
+        NoAnswerError: no score is finite.
+    """
+    objective = stage.objective
+    assert isinstance(objective, CakeObjective)
+    constants: CakeConstants = stage.constants(state.parameters).objective
+    cakes = state.parameters["cake"]
+    scores = np.asarray(jax.jit(jax.vmap(objective.mean_score, in_axes=(0, None)))(cakes, constants), float)
+    if not np.isfinite(scores).any():
+        raise NoAnswerError("the score is not finite at any of the recipes that were baked")
+    scores = np.where(np.isfinite(scores), scores, -np.inf)
+    layout = cake_layout(study.space)
+    recipes = np.asarray(layout.ravel(jax.tree.map(jnp.asarray, cakes)))
+    of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)
+    block = study.config.stages[stage.name]
+    assert isinstance(block, schema.Bake)
+    has_utility = study.model(constants.model).utility is not None
+    certificate = certify(
+        study.space,
+        recipes,
+        scores,
+        score=of_vector(objective.mean_score),
+        log_odds=of_vector(objective.mean_log_odds) if is_liking_alone(block.score) else None,
+        reads=of_vector(objective.utilities) if has_utility else None,
+    )
+    best = certificate.best
+    return BakedCake(objective, constants, recipes[best], float(scores[best]), certificate)
+
+
+def cake_answer(study: Study, stage: Stage, cake: BakedCake) -> dict[str, Any]:
+    """The recipe with its properties, price and certificate, ready for JSON."""
+    names = study.space.names
+    made, settings = cake.objective.cake(cake_layout(study.space).unravel(jnp.asarray(cake.vector)))()
+    model = study.model(cake.constants.model)
+    result: dict[str, Any] = {
+        "recipe": named(names, cake.amounts),
+        "units": {name: unit for name, unit in zip(names, study.space.units, strict=True) if unit},
+    }
+    if settings:
+        result["settings"] = {name: _setting(value) for name, value in settings.items()}
+        result["units"] |= {name: one.unit for name, one in study.space.settings.items() if one.unit}
+    if model.properties is not None:
+        result["properties"] = named(model.properties.names, jax.jit(model.properties_of)(made, settings))
+    if study.space.prices.any():
+        result["cost"] = float(np.asarray(cake.amounts, float) @ study.space.prices)
+    result["certificate"] = _certificate(cake)
+    declared = modifications(study.config, stage.name)
+    if declared:
+        result["certificate"]["modifications"] = list(declared)
+    return result
+
+
+def _certificate(cake: BakedCake) -> dict[str, Any]:
+    certificate = cake.certificate
+    found: dict[str, Any] = {
+        "starts": certificate.starts,
+        "agreeing": certificate.agreeing,
+        "max_violation": certificate.max_violation,
+        "stationarity": certificate.stationarity,
+        "stationary": certificate.stationary,
+        "active": list(certificate.active),
+    }
+    if certificate.spread:
+        found["spread"] = {name: list(ends) for name, ends in certificate.spread.items()}
+    if certificate.unread:
+        found["unread"] = list(certificate.unread)
+    if cake.objective.climbs == "logit":
+        found["climbed"] = "logit of P(like)"
+    if certificate.log_odds is not None and certificate.log_odds.saturated_starts:
+        found["saturated_starts"] = certificate.log_odds.saturated_starts
+    return found
+
+
+def named(names: tuple[str, ...], values: Float[Array, " n"] | Float[np.ndarray, " n"]) -> dict[str, float]:
+    """Numbers by name, for JSON."""
+    return {name: _number(value) for name, value in zip(names, np.asarray(values), strict=True)}
+
+
+def _number(value: object) -> float:
+    """By way of its shortest text: 0.2 in single precision is to be read as 0.2, not as 0.20000000298."""
+    return float(str(value))
+
+
+def _setting(setting: Array) -> float | dict[str, float]:
+    value = np.asarray(setting)[()]
+    if np.iscomplexobj(value):
+        return {"real": _number(value.real), "imag": _number(value.imag)}
+    return _number(value)
+
+
+class Likings:
+    """P(like) of any recipe by group, and over all who were asked."""
+
+    def __init__(
+        self, study: Study, member: Parameters, findings: FitFindings, scores: tuple[Scores, ...] | None
+    ) -> None:
+        self._study, self._member, self._findings, self._scores = study, member, findings, scores
+        self.sizes = np.bincount(study.group, minlength=len(study.groups)).tolist()
+
+    def of(self, amounts: Float[np.ndarray, " n"], outside: Collection[int] = ()) -> tuple[Liking, dict[str, Liking]]:
+        """P(like) over all who were asked, and of each group.
+
+        Args:
+            amounts: the recipe.
+            outside: the groups that have tasted nothing like it.
+        """
+        amounts = np.asarray(amounts, np.float64)
+        asked = sorted(self._study.asked)
+        places = [] if self._findings.design is None else [self.place(amounts, group) for group in asked]
+        parts = [liking_at(place) for place in places] or [self._by_model(amounts, group) for group in asked]
+        judged = [self._judged(part, outside=group in outside) for part, group in zip(parts, asked, strict=True)]
+        by_group = dict(zip(asked, judged, strict=True))
+        stranger = lambda group: Liking(self.sizes[group], NOT_KNOWN, text="nobody was asked")
+        every = {name: by_group.get(index, stranger(index)) for index, name in enumerate(self._study.groups)}
+        return self._judged(mean_liking(parts, places), outside=bool(outside)), every
+
+    def place(self, amounts: Float64[np.ndarray, " n"], group: int) -> Place:
+        """A recipe in the design of the fit, which must have one."""
+        design = self._findings.design
+        assert design is not None
+        row, offset = design.row(raw_features(self._study.model, self._member, amounts[None])[0], group)
+        block = design.block_of_group[group]
+        scores = None if self._scores is None else self._scores[block]
+        return Place(self._findings.blocks[block], row, offset, scores, self.sizes[group])
+
+    def _by_model(self, amounts: Float64[np.ndarray, " n"], group: int) -> Liking:
+        """By any utility: a number without an uncertainty."""
+        study = self._study
+        utility = utilities_of(study.model, self._member, amounts[None], np.zeros(1, int), np.array([group]))
+        return Liking(self.sizes[group], CHECKED, sigma(float(utility[0])))
+
+    def _judged(self, liking: Liking, *, outside: bool) -> Liking:
+        """The same, and what it rests on: a fit that has settled, and recipes like this one that were tasted."""
+        if liking.status != CHECKED:
+            return liking
+        free = self._findings.has_more_parameters_than_recipes
+        if outside:
+            text = "an extrapolation: nothing like this recipe was tasted, and the form of the utility alone says it"
+            return replace(liking, status=NOT_DETERMINED, mean=None if free else liking.mean, text=text)
+        if free:
+            return replace(
+                liking, status=NOT_DETERMINED, text="more parameters than recipes: what its form makes of them"
+            )
+        if not self._findings.has_settled:
+            return replace(liking, status=NOT_SETTLED, text="the fit has not settled")
+        return liking
+
+
+def liking_json(study: Study, mean: Liking, by_group: dict[str, Liking]) -> dict[str, Any]:
+    """P(like) for result.json: without a mean where there is none."""
+    found: dict[str, Any] = {"scale": "probability", **_liking_json(mean)}
+    if len(by_group) > 1:
+        found["by_group"] = {group: _liking_json(one) for group, one in by_group.items()}
+    unknown = {group: one.customers for group, one in by_group.items() if one.status == NOT_KNOWN}
+    if unknown:
+        found["not_known"] = unknown
+    return found
+
+
+def _liking_json(liking: Liking) -> dict[str, Any]:
+    found: dict[str, Any] = {"status": liking.status, "customers": liking.customers}
+    if liking.mean is not None:
+        found["mean"] = liking.mean
+    plain, robust = liking.interval(liking.logit_error), liking.interval(liking.robust_logit_error)
+    if plain is not None:
+        found |= {"interval": list(plain), "logit_standard_error": liking.logit_error}
+    if robust is not None:
+        found |= {"robust_interval": list(robust), "robust_logit_standard_error": liking.robust_logit_error}
+    if liking.text:
+        found["reason"] = liking.text
+    return found
+
+
+def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
+    """What of a recipe its score does not say, or training has not found."""
+    certificate, found = cake.certificate, []
+    if 2 * certificate.agreeing <= certificate.starts > 1:
+        text = (
+            f"{certificate.agreeing} of {certificate.starts} starts agree: the best recipe may not have been found; "
+            f"raise stages.{stage.name}.length or .starts, or look at the curves"
+        )
+        found.append(Caveat("recipe", NOT_SETTLED, text))
+    if not certificate.stationary:
+        text = (
+            f"the score still changes by {_slope(cake):.3g} per range of an ingredient: raise stages.{stage.name}.length, "
+            "or another learning rate"
+        )
+        found.append(Caveat("score", NOT_SETTLED, text))
+    for name, (low, high) in certificate.spread.items():
+        if name not in certificate.unread:
+            text = f"{name} is anything from {low:.4g} to {high:.4g} among the starts that agree in score"
+            found.append(Caveat(f"recipe.{name}", NOT_DETERMINED, text))
+    for name in certificate.unread:
+        text = f"the score does not depend on {name}: it stays where it started; hold it with `fixed`"
+        found.append(Caveat(f"recipe.{name}", NOT_KNOWN, text))
+    log_odds = certificate.log_odds
+    if log_odds is not None and log_odds.saturated:
+        text = (
+            f"P(like) is {'1' if log_odds.value > 0 else '0'} to the last bit at {log_odds.saturated_starts} of "
+            f"{certificate.starts} starts: the recipes among them are told apart by the logit alone"
+        )
+        found.append(Caveat("score", NOT_DETERMINED, text))
+    return tuple(found)
+
+
+def _slope(cake: BakedCake) -> float:
+    log_odds = cake.certificate.log_odds
+    saturated = log_odds is not None and log_odds.saturated
+    return log_odds.stationarity if log_odds is not None and saturated else cake.certificate.stationarity
+
+
+def status_of(caveats: tuple[Caveat, ...], about: tuple[str, ...], *others: Status) -> Status:
+    """What a number is worth, from the caveats about it and from what it rests on."""
+    return worst([one.status for one in caveats if one.about.startswith(about)] + list(others))

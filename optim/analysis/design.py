@@ -1,0 +1,324 @@
+"""The design of a fit: what the utility reads of everything that was tasted, one row a cell.
+
+For a utility that is linear in its parameters everything that can be said of the fit follows from the design: what the
+data determine, whether likes are separated, the curvature of the likelihood and the standard errors. All in float64,
+whatever the precision of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float64, Int, PyTree
+
+from optim.data.tallies import Tally
+from optim.losses.objective import Parameters
+from optim.losses.penalties import INTERCEPT
+from optim.models.coefficients import (
+    CONSTANT,
+    Polynomial,
+    coefficient_names,
+    in_user_units,
+    scaled_coefficients,
+    terms,
+)
+from optim.models.flat import Flat
+from optim.models.functional import Functional
+from optim.models.likelihood import LikelihoodModel
+from optim.models.utilities import LinearUtility, NetworkUtility, QuadraticUtility
+
+ALWAYS = 1e-6
+"""A feature whose spread is at most this share of its size was always the same: single precision tells no less."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The part of the design whose coefficients one group of customers shares with no other.
+
+    Attributes:
+        group: name of the group, empty where everyone is one.
+        names: names of the coefficients.
+        rows: terms of the cells' scaled features: utility = rows @ theta + offset.
+        theta: the coefficients of the terms, as the module holds them.
+        to_user: turns theta into coefficients in the user's units.
+        penalised: which coefficients a penalty on the scaled weights sees.
+        features: the cells' features in the user's units, with a column a feature, and their names.
+        likes, dislikes: the cells' counts of responses in the fit.
+        offset: of the cells' utilities, which no coefficient changes.
+        left_out: coefficients of ingredients that are held at one amount, which was always tasted: nothing depends on
+            them, and `names` has none of them.
+    """
+
+    group: str
+    names: tuple[str, ...]
+    rows: Float64[np.ndarray, "cells m"]
+    theta: Float64[np.ndarray, " m"]
+    to_user: Float64[np.ndarray, "m m"]
+    penalised: Bool[np.ndarray, " m"]
+    features: Float64[np.ndarray, "cells k"]
+    feature_names: tuple[str, ...]
+    likes: Float64[np.ndarray, " cells"]
+    dislikes: Float64[np.ndarray, " cells"]
+    offset: Float64[np.ndarray, " cells"]
+    left_out: tuple[str, ...]
+
+    @property
+    def utilities(self) -> Float64[np.ndarray, " cells"]:
+        """Utility of every cell."""
+        return self.rows @ self.theta + self.offset
+
+    @property
+    def counts(self) -> Float64[np.ndarray, " cells"]:
+        """Responses of each cell."""
+        return self.likes + self.dislikes
+
+    @property
+    def has_constant(self) -> bool:
+        """Whether one of the coefficients is a constant."""
+        return CONSTANT in self.names
+
+    @cached_property
+    def distinct(self) -> int:
+        """How many different recipes there are, in what the utility reads."""
+        return len(np.unique(self.features, axis=0))
+
+    @property
+    def place(self) -> str:
+        """`in the north ` or nothing, to begin a sentence with."""
+        return f"{self.group}: " if self.group else ""
+
+
+Row = Callable[[Float64[np.ndarray, " k"], int], tuple[Float64[np.ndarray, " m"], float]]
+"""(features of a recipe in the user's units, group) → its row in the group's block, and what is added to row @ theta."""
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The blocks of a design, and how a recipe stands in it.
+
+    Attributes:
+        blocks: those without a response have no rows.
+        block_of_group: for each group, which block holds its coefficients.
+        row: of a recipe.
+        utility: the utility where its coefficients have names; None for one of the user's own.
+    """
+
+    blocks: tuple[Block, ...]
+    block_of_group: tuple[int, ...]
+    row: Row
+    utility: Polynomial | None
+
+    @property
+    def utilities(self) -> Float64[np.ndarray, " cells"]:
+        """Utility of every cell, block after block."""
+        return np.concatenate([block.utilities for block in self.blocks])
+
+
+@lru_cache(maxsize=8)
+def _compiled_features(model: Functional[LikelihoodModel]) -> Callable[[Parameters, Array], Array]:
+    """Features of recipes in the user's units; compiled once a model."""
+    return jax.jit(lambda parameters, amounts: jax.vmap(model(parameters).raw_features)(amounts))
+
+
+@lru_cache(maxsize=8)
+def _compiled_utilities(model: Functional[LikelihoodModel]) -> Callable[[Parameters, Array, Array], Array]:
+    """Utilities of scaled features and groups; compiled once a model."""
+
+    def utilities(parameters: Parameters, features: Array, group: Array) -> Array:
+        utility = model(parameters).utility
+        assert utility is not None
+        return jax.vmap(utility)(features, group)
+
+    return jax.jit(utilities)
+
+
+def raw_features(
+    model: Functional[LikelihoodModel], parameters: Parameters, amounts: Float64[np.ndarray, "recipes n"]
+) -> Float64[np.ndarray, "recipes k"]:
+    """Features of recipes in the user's units, in float64."""
+    if model(parameters).feature_map.chosen == ("amounts",):  # of a million recipes, a copy to the device and back
+        return np.asarray(amounts, np.float64)
+    with jax.enable_x64(True):
+        return np.asarray(_compiled_features(model)(in_float64(parameters), jnp.asarray(amounts, jnp.float64)))
+
+
+def scaled_features(
+    model: Functional[LikelihoodModel], parameters: Parameters, amounts: Float64[np.ndarray, "recipes n"]
+) -> Float64[np.ndarray, "recipes k"]:
+    """Features of recipes as the utility reads them, in float64."""
+    module = model(parameters)
+    center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
+    return (raw_features(model, parameters, amounts) - center) / scale
+
+
+def utilities_of(
+    model: Functional[LikelihoodModel],
+    parameters: Parameters,
+    amounts: Float64[np.ndarray, "recipes n"],
+    recipe: Int[np.ndarray, " cells"],
+    group: Int[np.ndarray, " cells"],
+) -> Float64[np.ndarray, " cells"]:
+    """Utility of recipes for customers of groups, by any utility, in float64."""
+    features = scaled_features(model, parameters, amounts)[recipe]
+    with jax.enable_x64(True):
+        groups = jnp.asarray(group, jnp.int32)
+        return np.asarray(_compiled_utilities(model)(in_float64(parameters), jnp.asarray(features), groups))
+
+
+def in_float64(parameters: PyTree[Array]) -> PyTree[Array]:
+    """Arrays in double precision (whole numbers stay what they are); to be used where JAX has it enabled."""
+
+    def double(leaf: Array) -> Array:
+        dtype = np.asarray(leaf).dtype
+        wide = dtype if np.issubdtype(dtype, np.integer) else np.result_type(dtype, np.float64)
+        return jnp.asarray(np.asarray(leaf), wide)
+
+    return jax.tree.map(double, parameters)
+
+
+def design_of(
+    model: Functional[LikelihoodModel],
+    parameters: Parameters,
+    amounts: Float64[np.ndarray, "recipes n"],
+    counted: Tally,
+    groups: tuple[str, ...],
+    fixed: tuple[str, ...],
+) -> Design | None:
+    """The design of a likelihood model at some parameters; None for a utility that is not linear in them.
+
+    Args:
+        model: the model.
+        parameters: its parameters, of one member.
+        amounts: the panel's recipes.
+        counted: the responses of the fit.
+        groups: names of the groups.
+        fixed: ingredients that a recipe holds at one amount.
+    """
+    utility = model(parameters).utility
+    features = raw_features(model, parameters, amounts)[counted.recipe]
+    if isinstance(utility, LinearUtility | QuadraticUtility):
+        return _of_polynomial(model(parameters), utility, features, counted, groups, fixed)
+    return None if isinstance(utility, NetworkUtility) else _of_own(model, parameters, features, counted, len(groups))
+
+
+def _of_polynomial(
+    module: LikelihoodModel,
+    utility: Polynomial,
+    features: Float64[np.ndarray, "cells k"],
+    counted: Tally,
+    groups: tuple[str, ...],
+    fixed: tuple[str, ...],
+) -> Design:
+    """A block a group, with a column a term."""
+    center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
+    names = module.feature_map.names
+    every = coefficient_names(utility, names)
+    held: set[str] = set()
+    if utility.bias is not None:  # without a constant, what is always the same takes its place
+        held = {name for name, column in zip(names, features.T, strict=True) if name in fixed and is_constant(column)}
+    columns = np.flatnonzero([not held.intersection(name.split("*")) for name in every])
+    chosen = tuple(every[column] for column in columns)
+    rows = terms(utility, (features - center) / scale)
+    rows = rows[:, columns] if held else rows
+    blocks = []
+    for index, group in enumerate(groups):
+        mine = slice(*np.searchsorted(counted.group, [index, index + 1]))  # cells are sorted by group
+        blocks.append(
+            Block(
+                group=group if len(groups) > 1 else "",
+                names=chosen,
+                rows=rows[mine],
+                theta=scaled_coefficients(utility, index)[columns],
+                to_user=in_user_units(utility, center, scale)[np.ix_(columns, columns)],
+                penalised=np.array([name != CONSTANT for name in chosen]),
+                features=features[mine],
+                feature_names=names,
+                likes=counted.likes[mine],
+                dislikes=counted.dislikes[mine],
+                offset=np.zeros(len(rows[mine])),
+                left_out=tuple(name for name in every if held.intersection(name.split("*"))),
+            )
+        )
+
+    def row(recipe: Float64[np.ndarray, " k"], group: int) -> tuple[Float64[np.ndarray, " m"], float]:
+        return terms(utility, ((recipe - center) / scale)[None])[0, columns], 0.0
+
+    return Design(tuple(blocks), tuple(range(len(groups))), row, utility)
+
+
+MOST_SLOPES = 2**24
+"""Most numbers that the slopes of all cells may take for a utility of the user's own to be looked at."""
+
+
+def _of_own(
+    model: Functional[LikelihoodModel],
+    parameters: Parameters,
+    features: Float64[np.ndarray, "cells k"],
+    counted: Tally,
+    groups: int,
+) -> Design | None:
+    """One block for all groups of a utility of the user's own, if it is linear in its parameters.
+
+    It is where its slopes by the parameters are the same everywhere; random parameters tell.
+    """
+    with jax.enable_x64(True):
+        own = in_float64(parameters["utility"])
+        flat = Flat.of_one(own)
+        theta = np.asarray(flat.ravel_one(own))
+        module = model(parameters)
+        center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
+
+        def utility(vector: Array, features: Array, group: Array) -> Array:
+            changed = model({**in_float64(parameters), "utility": flat.unravel(vector)}).utility
+            assert changed is not None
+            return changed(features, group)
+
+        both = jax.jit(jax.vmap(jax.value_and_grad(utility), in_axes=(None, 0, 0)))
+
+        def at(vector: Float64[np.ndarray, " p"], raw: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            with jax.enable_x64(True):
+                found = both(jnp.asarray(vector), jnp.asarray((raw - center) / scale), jnp.asarray(group, jnp.int32))
+                return np.asarray(found[0]), np.asarray(found[1])
+
+        if not theta.size or theta.size * len(features) > MOST_SLOPES or jnp.iscomplexobj(jax.tree.leaves(own)[0]):
+            return None
+        values, rows = at(theta, features, counted.group)
+        random = np.random.default_rng(0)
+        for _ in range(2):
+            _, others = at(random.standard_normal(len(theta)), features, counted.group)
+            if not np.allclose(rows, others, rtol=1e-9, atol=1e-9):
+                return None
+        paths = jax.tree_util.tree_leaves_with_path(own)
+        names = [f"{jax.tree_util.keystr(path)}[{i}]" for path, leaf in paths for i in range(np.size(leaf))]
+        free = [jax.tree_util.keystr(path[-1:], simple=True) == INTERCEPT for path, _ in paths]
+        penalised = np.repeat([not is_free for is_free in free], [np.size(leaf) for _, leaf in paths])
+    block = Block(
+        group="",
+        names=tuple(names),
+        rows=rows,
+        theta=theta,
+        to_user=np.eye(len(theta)),
+        penalised=penalised,
+        features=features,
+        feature_names=module.feature_map.names,
+        likes=counted.likes,
+        dislikes=counted.dislikes,
+        offset=values - rows @ theta,
+        left_out=(),
+    )
+
+    def row(recipe: Float64[np.ndarray, " k"], group: int) -> tuple[Float64[np.ndarray, " m"], float]:
+        value, slopes = at(theta, recipe[None], np.array([group]))
+        return slopes[0], float(value[0] - slopes[0] @ theta)
+
+    return Design((block,), (0,) * groups, row, None)
+
+
+def is_constant(column: Float64[np.ndarray, " rows"]) -> bool:
+    """Whether a feature was always the same."""
+    return len(column) > 0 and float(np.ptp(column)) <= ALWAYS * float(np.abs(column).max())

@@ -1,0 +1,137 @@
+"""What there is to be said for a fit: what the data determine, whether likes are separated, whether it has settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float64
+
+from optim.analysis.curvature_of_fit import Curvature, basis_of, decrement, dense, krylov
+from optim.analysis.design import Block, Design
+from optim.analysis.identifiability import Determined, determined_by
+from optim.analysis.separation import Separation, separation_of
+from optim.analysis.total_loss import Bound
+from optim.losses.likelihood import ResponseLoss
+
+SETTLED = 0.1
+"""A fit has settled where no combination of its coefficients is off by more than this share of its standard error."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockEvidence:
+    """Evidence of one block of a design.
+
+    Attributes:
+        block: the block.
+        determined: what its rows determine.
+        curvature: of the likelihood alone.
+        penalised: of what was minimised, with a ridge.
+        slope: norm of the gradient of what was minimised, by the module's own parameters.
+        separation: None where likes are not separated.
+    """
+
+    block: Block
+    determined: Determined
+    curvature: Curvature
+    penalised: Curvature
+    slope: float
+    separation: Separation | None
+
+
+class Slopes:
+    """First and second derivatives of a response's loss by its utility, in float64; compiled once."""
+
+    def __init__(self, loss: ResponseLoss) -> None:
+        def both(like: jax.Array, utility: jax.Array) -> tuple[jax.Array, jax.Array]:
+            first = jax.grad(loss)
+            return jax.vmap(lambda u: jax.jvp(lambda v: first(v, like), (u,), (jnp.ones_like(u),)))(utility)
+
+        self._both = jax.jit(jax.vmap(both, in_axes=(0, None)))
+
+    def __call__(
+        self, utility: Float64[np.ndarray, " cells"]
+    ) -> tuple[Float64[np.ndarray, "2 cells"], Float64[np.ndarray, "2 cells"]]:
+        """The derivatives of the loss of a like (row 0) and of a dislike (row 1)."""
+        with jax.enable_x64(True):
+            first, second = self._both(np.array([1.0, 0.0]), utility)
+            return np.asarray(first), np.asarray(second)
+
+
+def evidence_of(design: Design, slopes: Slopes, strength: float) -> tuple[BlockEvidence, ...]:
+    """Evidence of every block, without a search for separation.
+
+    Args:
+        design: the design, with the coefficients at which the fit has ended.
+        slopes: of the loss.
+        strength: of a ridge penalty; 0 without one.
+    """
+    first, second = slopes(design.utilities)
+    found, start = [], 0
+    for block in design.blocks:
+        here = slice(start, start := start + len(block.rows))
+        counts = np.stack([block.likes, block.dislikes])
+        gradient = block.rows.T @ np.sum(counts * first[:, here], axis=0)
+        hessian = (block.rows.T * np.sum(counts * second[:, here], axis=0)) @ block.rows
+        determined = determined_by(block.rows)
+        curvature = penalised = Curvature.of(gradient, hessian, basis_of(determined))
+        if strength:
+            ridge = strength * block.penalised
+            gradient = gradient + ridge * block.theta
+            penalised = Curvature.of(gradient, hessian + np.diag(ridge), np.eye(len(ridge)))
+        slope = float(np.linalg.norm(gradient))
+        found.append(BlockEvidence(block, determined, curvature, penalised, slope, None))
+    return tuple(found)
+
+
+def has_finite_maximum(evidence: BlockEvidence) -> bool:
+    """Whether the curvature alone proves that the likelihood of a block has its maximum at finite coefficients.
+
+    For a logistic likelihood it does where δ · max ‖x‖ ≤ 1/2, the lengths of the rows taken in the metric of the inverse
+    Hessian, in which they are the standard errors of the cells' utilities (Bach 2010, "Self-concordant analysis for
+    logistic regression", proposition 2). Where likes are separated it cannot hold.
+    """
+    if not len(evidence.block.rows):
+        return True
+    longest = float(np.sqrt(evidence.curvature.variances(evidence.block.rows).max()))
+    full = evidence.curvature.rank == evidence.determined.rank
+    return full and float(np.sqrt(evidence.curvature.squared_decrement)) * longest <= 0.5
+
+
+def with_separation(evidence: tuple[BlockEvidence, ...]) -> tuple[BlockEvidence, ...]:
+    """The same, with a search for separation in the blocks that could have some."""
+    return tuple(
+        one if has_finite_maximum(one) else replace(one, separation=separation_of(one.block)) for one in evidence
+    )
+
+
+def general_curvature(at: Bound, work: int) -> tuple[Curvature, bool]:
+    """The curvature of any objective by Hessian–vector products; on a Krylov space where all would cost too much.
+
+    Args:
+        at: the objective where the fit has ended.
+        work: over how many rows the gradients of the fit went altogether; a tenth of it may be spent, or what takes a
+            moment.
+
+    Returns:
+        The curvature, and whether it is of the whole space.
+    """
+    gradient = at.gradient / at.variance
+    product = lambda direction: at.product(direction) / at.variance
+    affordable = max(LEAST_PRODUCTS, (work // 10 + MOMENT) // (2 * max(len(at.total.weights), 1)))
+    if len(gradient) <= min(affordable, MOST_DENSE):
+        return dense(gradient, product), True
+    return krylov(gradient, product, min(affordable, MOST_DENSE)), False
+
+
+LEAST_PRODUCTS, MOST_DENSE = 20, 1000
+"""Products that are always taken, and the most parameters whose Hessian is written out."""
+MOMENT = 1_000_000
+"""Rows whose gradients take a moment."""
+
+
+def total_decrement(evidence: tuple[BlockEvidence, ...]) -> float:
+    """δ of the whole objective."""
+    return decrement([one.penalised for one in evidence])

@@ -1,0 +1,369 @@
+"""The certificate of a fit: whether it has settled, by which measure, and what of it the data determine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float64
+
+from optim.analysis.curvature_of_fit import Curvature
+from optim.analysis.design import Block, Design, design_of, utilities_of
+from optim.analysis.evidence import (
+    SETTLED,
+    BlockEvidence,
+    Slopes,
+    evidence_of,
+    general_curvature,
+    total_decrement,
+    with_separation,
+)
+from optim.analysis.identifiability import Determined, determined_by, reasons
+from optim.analysis.total_loss import Bound, TotalLoss
+from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status
+from optim.config import schema
+from optim.config.modifications import modifications
+from optim.config.optimizers import Lbfgs, Newton
+from optim.data.tallies import Tally, tally
+from optim.losses.likelihood import PanelObjective
+from optim.losses.objective import Parameters
+from optim.optimize.newton import MOST_PARAMETERS
+from optim.study.stage import Stage
+from optim.study.study import Study
+
+PARAMETERS = "likelihood.parameters"
+"""The key of result.json that most caveats of a fit are about."""
+FAR = 15.0
+"""A utility beyond this says that P(like) is within 3e-7 of 0 or 1."""
+
+
+@dataclass(frozen=True)
+class FitCertificate:
+    """Evidence for what a fit has found.
+
+    Attributes:
+        stage: its name.
+        status: what its coefficients are worth, as far as training goes.
+        delta: √(gᵀH⁻¹g) of the total objective; None for a loss that is no likelihood.
+        gradient_norm: of the loss as it is trained, by the module's parameters.
+        parameters: how many are trained.
+        rank: of the Hessian.
+        condition: of the Hessian, its diagonal scaled to 1, without what the data say nothing of; None without curvature.
+        is_exact: whether all of the Hessian was looked at, and not the Krylov space of the gradient alone.
+        text: what was found, and what to do about it.
+        modifications: what bends training.
+    """
+
+    stage: str
+    status: Status
+    delta: float | None
+    gradient_norm: float
+    parameters: int
+    rank: int
+    condition: float | None
+    is_exact: bool
+    text: str
+    modifications: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Ready for result.json: what was not computed is absent."""
+        found: dict[str, Any] = {"stage": self.stage, "status": self.status, "settled": self.status == CHECKED}
+        found |= {"delta": self.delta, "gradient_norm": self.gradient_norm, "parameters": self.parameters}
+        found |= {"rank": self.rank, "condition": self.condition, "text": self.text}
+        if not self.is_exact:
+            found["hessian"] = "on the Krylov space of the gradient"
+        if self.modifications:
+            found["modifications"] = list(self.modifications)
+        return {key: value for key, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class FitFindings:
+    """What is known of a fit at its end.
+
+    Attributes:
+        certificate: whether it has settled.
+        design: None where the utility is not linear in its parameters, or is not all that was trained.
+        blocks: evidence of each group's coefficients; empty without a design.
+        caveats: what a reader should know.
+        has_more_parameters_than_recipes: of a utility that is not linear in them.
+    """
+
+    certificate: FitCertificate
+    design: Design | None
+    blocks: tuple[BlockEvidence, ...]
+    caveats: tuple[Caveat, ...]
+    has_more_parameters_than_recipes: bool
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether training has come to its end, in what has one."""
+        return self.certificate.status != NOT_SETTLED
+
+
+class FitExaminer:
+    """Looks at a fit of a study, at any parameters; what is compiled is compiled once."""
+
+    def __init__(self, study: Study, stage: Stage) -> None:
+        block = study.config.stages[stage.name]
+        assert isinstance(block, schema.Fit)
+        self.study, self.stage, self.block = study, stage, block
+        self._total: TotalLoss | None = None
+
+    @cached_property
+    def counted(self) -> Tally | None:
+        """The responses of the fit; None for a property fit."""
+        panel = self.study.panel
+        if panel is None or not isinstance(self.stage.objective, PanelObjective):
+            return None
+        by_customer = self.stage.objective.aggregate == "mean_customers"
+        return tally(panel, self.study.group, ~panel.held_out, by_customer=by_customer)
+
+    @cached_property
+    def slopes(self) -> Slopes:
+        """Of the loss of a response."""
+        objective = self.stage.objective
+        assert isinstance(objective, PanelObjective)
+        return Slopes(objective.loss_of_response(objective.model(self.study.first_member["model"]).link))
+
+    def design(self, model_parameters: Parameters) -> Design | None:
+        """The design of a fit of a utility that is linear in its parameters, and of nothing else."""
+        if self.counted is None or set(self.stage.train or ()) - {"utility", "link"}:
+            return None
+        study = self.study
+        assert study.panel is not None
+        fixed = tuple(name for name, one in study.config.ingredients.items() if one.fixed is not None)
+        return design_of(study.model, model_parameters, study.panel.amounts, self.counted, study.groups, fixed)
+
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether the loss is a likelihood, so that curvature is information."""
+        return not isinstance(self.block.loss, schema.OwnLoss)
+
+    @property
+    def _penalty(self) -> schema.Ridge | schema.Firth | None:
+        return self.block.loss.penalty if isinstance(self.block.loss, schema.LikelihoodLoss) else None
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether a penalty is part of what is minimised."""
+        return self._penalty is not None
+
+    def _blocks(self, design: Design) -> tuple[BlockEvidence, ...]:
+        strength = self._penalty.strength if isinstance(self._penalty, schema.Ridge) else 0.0
+        return evidence_of(design, self.slopes, strength)
+
+    def _at(self, model_parameters: Parameters) -> Bound:
+        if self._total is None:
+            self._total = TotalLoss.of(self.stage, model_parameters, self.counted)
+        return self._total.bind(model_parameters)
+
+    def delta(self, model_parameters: Parameters) -> float | None:
+        """δ at some parameters, for a curve; None where it is not to be had, or would cost more than it is worth."""
+        if not self.is_likelihood:
+            return None
+        design = self.design(model_parameters)
+        if design is not None and not isinstance(self._penalty, schema.Firth):
+            return _finite(total_decrement(self._blocks(design)))
+        curvature, _ = general_curvature(self._at(model_parameters), self._work // CURVE_POINTS)
+        return _finite(math.sqrt(curvature.squared_decrement))
+
+    @property
+    def _work(self) -> int:
+        """Rows that the gradients of the whole stage go over."""
+        objective = self.stage.objective
+        units = self.stage.batch or objective.units
+        responses = self.counted.responses / objective.units if self.counted is not None else 1.0
+        return int(self.stage.length * units * responses)
+
+    def findings(self, model_parameters: Parameters, *, stopped_early: bool) -> FitFindings:
+        """What is known of the fit.
+
+        Args:
+            model_parameters: of the likelihood model, of one member, as the fit has left them.
+            stopped_early: it was ended by early stopping.
+        """
+        design = self.design(model_parameters)
+        blocks = () if design is None else self._blocks(design)
+        if blocks and self.is_likelihood:
+            blocks = with_separation(blocks)
+        certificate = self._certificate(model_parameters, blocks, stopped_early)
+        too_many = self._too_many(model_parameters) if design is None else []
+        undetermined = [*too_many, *_undetermined([(one.block, one.determined) for one in blocks])]
+        caveats = self._caveats(model_parameters, blocks, certificate, undetermined)
+        return FitFindings(certificate, design, blocks, caveats, bool(too_many))
+
+    def _certificate(
+        self, model_parameters: Parameters, blocks: tuple[BlockEvidence, ...], stopped_early: bool
+    ) -> FitCertificate:
+        if blocks and self.is_likelihood and not isinstance(self._penalty, schema.Firth):
+            curvatures, exact = [one.penalised for one in blocks], True
+            norm = math.hypot(*(one.slope for one in blocks))
+        else:
+            at = self._at(model_parameters)
+            curvature, exact = general_curvature(at, self._work)
+            curvatures, norm = [curvature], float(np.linalg.norm(at.gradient))
+        if self.is_likelihood:
+            delta: float | None = math.sqrt(sum(one.squared_decrement for one in curvatures))
+            status, text = self._judged(blocks, curvatures, delta or 0.0, stopped_early)
+        else:
+            delta = None
+            status, text = self._judged_by_gradient(norm, self._at(model_parameters).noise)
+        return FitCertificate(
+            stage=self.stage.name,
+            status=status,
+            delta=None if delta is None else _finite(delta),
+            gradient_norm=norm * self._per_loss,
+            parameters=self._parameters(model_parameters),
+            rank=sum(one.rank for one in curvatures),
+            condition=_finite(max((one.condition for one in curvatures if one.rank), default=math.inf)),
+            is_exact=exact,
+            text=text,
+            modifications=modifications(self.study.config, self.stage.name),
+        )
+
+    def _parameters(self, model_parameters: Parameters) -> int:
+        return sum(np.size(leaf) for leaf in jax.tree.leaves(self.stage.trained({"model": model_parameters})))
+
+    @property
+    def _per_loss(self) -> float:
+        """What the total objective is multiplied by to be the loss that is trained."""
+        objective = self.stage.objective
+        if self.counted is None:
+            return 2.0 / objective.units
+        return 1.0 if objective.aggregate == "sum" else 1.0 / max(self.counted.responses, 1)
+
+    def _judged(
+        self, blocks: tuple[BlockEvidence, ...], curvatures: list[Curvature], delta: float, stopped_early: bool
+    ) -> tuple[Status, str]:
+        separated = [one.separation.text for one in blocks if one.separation is not None]
+        if separated and self._penalty is None:
+            return NOT_DETERMINED, f"{'; '.join(separated)}: no finite coefficients are best"
+        if not all(one.is_convex for one in curvatures):
+            return NOT_SETTLED, f"not a minimum: the Hessian has a negative eigenvalue; {self._remedy()}"
+        if not delta <= SETTLED:
+            why = "early stopping ended it before that" if stopped_early else self._remedy()
+            return NOT_SETTLED, f"off by up to {delta:.3g} standard errors; {why}"
+        return CHECKED, f"within {_shown(delta)} standard errors of the best coefficients"
+
+    def _judged_by_gradient(self, norm: float, noise: float) -> tuple[Status, str]:
+        """A loss that is no likelihood has no standard errors: its gradient is compared with what chance makes it."""
+        share = norm / noise if noise > 0 else 0.0
+        if share <= SETTLED:
+            return CHECKED, f"the gradient is {_shown(share)} of what single responses make it by chance"
+        return NOT_SETTLED, f"the gradient is {share:.3g} of what single responses make it by chance; {self._remedy()}"
+
+    def _remedy(self) -> str:
+        """What to do about a fit that has not settled."""
+        name = self.stage.name
+        if isinstance(self.block.optimizer, Newton):
+            return f"give stages.{name}.length more steps, or precision: float64"
+        longer = f"raise stages.{name}.length"
+        if not isinstance(self.block.optimizer, Lbfgs):
+            longer += ", or another learning rate"
+        small = self._parameters(self.study.first_member["model"]) <= MOST_PARAMETERS
+        if not small:
+            return longer
+        batch = "" if self.block.batch == "all" else " with `batch: all`"
+        return f"{longer}, or use `optimizer: {{name: newton}}`{batch}, which needs no rate"
+
+    def undetermined(self, model_parameters: Parameters) -> list[Caveat]:
+        """What the data do not determine, whatever training comes to."""
+        design = self.design(model_parameters)
+        if design is None:
+            return self._too_many(model_parameters)
+        return _undetermined([(block, determined_by(block.rows)) for block in design.blocks])
+
+    def _caveats(
+        self,
+        model_parameters: Parameters,
+        blocks: tuple[BlockEvidence, ...],
+        certificate: FitCertificate,
+        undetermined: list[Caveat],
+    ) -> tuple[Caveat, ...]:
+        found = undetermined + [
+            Caveat(PARAMETERS, NOT_DETERMINED, f"{one.separation.text}: {_run_away(one)}")
+            for one in blocks
+            if one.separation is not None
+        ]
+        if self.counted is not None and not blocks:
+            found += self._run_away(model_parameters)
+        if self._penalty is not None and found:
+            note = "what the data do not determine is what the penalty makes of it"
+            found.append(Caveat(PARAMETERS, NOT_DETERMINED, note))
+        if certificate.status == NOT_SETTLED:
+            text = f"{self.stage.name} has not settled: {certificate.text}"
+            found.append(Caveat(f"stages.{self.stage.name}", NOT_SETTLED, text))
+        return tuple(found)
+
+    def _too_many(self, model_parameters: Parameters) -> list[Caveat]:
+        """A utility that is not linear in its parameters, and has more of them than there are recipes to fit."""
+        if self.counted is None:
+            return []
+        assert self.study.panel is not None
+        count = self._parameters(model_parameters)
+        recipes = len(np.unique(self.study.panel.amounts[self.counted.recipe], axis=0))
+        if count <= recipes * len(self.study.groups):
+            return []
+        text = (
+            f"{count} parameters, {recipes} distinct recipes: between and beyond them the utility is what its form makes "
+            "of it; `data.evaluation={share: 0.2, by: recipe}` tells how good a guess that is"
+        )
+        return [Caveat(PARAMETERS, NOT_DETERMINED, text)]
+
+    def _run_away(self, model_parameters: Parameters) -> list[Caveat]:
+        """Utilities of a utility that is not linear in its parameters that nothing keeps from growing."""
+        utility = self._utilities(model_parameters)
+        far = int(np.sum(np.abs(utility) > FAR))
+        if not far:
+            return []
+        text = (
+            f"the utility runs away: it is beyond ±{FAR:g} for {far} of {len(utility)} pairs of group and recipe, where "
+            "P(like) is 0 or 1 to six digits, and longer training makes it larger"
+        )
+        return [Caveat(PARAMETERS, NOT_DETERMINED, text)]
+
+    def _utilities(self, model_parameters: Parameters) -> Float64[np.ndarray, " cells"]:
+        assert self.counted is not None
+        assert self.study.panel is not None
+        amounts = self.study.panel.amounts
+        return utilities_of(self.study.model, model_parameters, amounts, self.counted.recipe, self.counted.group)
+
+
+CURVE_POINTS = 10
+"""Points of the curve of δ in a stage, about: checkpoints by default."""
+
+
+def _undetermined(blocks: list[tuple[Block, Determined]]) -> list[Caveat]:
+    """What some blocks do not determine, one caveat each."""
+    found = []
+    for block, determined in blocks:
+        status = NOT_DETERMINED if len(block.rows) else NOT_KNOWN
+        why = reasons(block, determined)
+        found += [Caveat(PARAMETERS, status, "; ".join(why))] if why else []
+    return found
+
+
+def _run_away(evidence: BlockEvidence) -> str:
+    """What is known of coefficients without a finite value."""
+    separation = evidence.separation
+    assert separation is not None
+    known = [f"{name} raises the liking" for name in separation.rises]
+    known += [f"{name} lowers it" if known else f"{name} lowers the liking" for name in separation.falls]
+    direction = f"; what is certain: {', '.join(known)}" if known else ""
+    return (
+        f"coefficients grow for ever, and longer training makes them larger{direction}; taste recipes on the border, or "
+        "add `penalty: {kind: firth}`"
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _shown(value: float) -> str:
+    return f"{value:.1g}" if value >= 1e-3 else "0.001"

@@ -1,0 +1,42 @@
+"""What can be said of an answer before anything is trained."""
+
+from __future__ import annotations
+
+from optim.analysis.fit_findings import FitExaminer
+from optim.analysis.panel_answer import unasked
+from optim.analysis.verdicts import NOT_KNOWN, NOT_SETTLED, Caveat
+from optim.losses.likelihood import PanelObjective
+from optim.study.rates import rate_warnings
+from optim.study.study import Study
+
+
+def forewarnings(study: Study) -> tuple[Caveat, ...]:
+    """What the data can't determine, who was never asked, and which settings will have no effect."""
+    found = [
+        Caveat(f"stages.{stage.name}", NOT_SETTLED, text)
+        for stage in study.stages
+        for text in rate_warnings(study.config, stage)
+    ]
+    fits = [stage for stage in study.stages if isinstance(stage.objective, PanelObjective)]
+    if fits:
+        found += _of_segments(study)
+    if fits and not _reads_fitted_properties(study):
+        examiner = FitExaminer(study, fits[-1])
+        found += examiner.undetermined(study.first_member["model"])
+    return tuple(dict.fromkeys(found))
+
+
+def _of_segments(study: Study) -> list[Caveat]:
+    assert study.panel is not None
+    return [
+        Caveat("liking", NOT_KNOWN, f"{column} = {value}: nobody was asked; their P(like) is taken to be everyone's")
+        for column, values in unasked(study, ~study.panel.held_out).items()
+        for value in values
+    ]
+
+
+def _reads_fitted_properties(study: Study) -> bool:
+    """Whether features depend on what a stage will train: then nothing can be said of them yet."""
+    model = study.model(study.first_member["model"])
+    reads = set(model.feature_map.names) - set(model.feature_map.ingredients)
+    return bool(reads) and any("properties" in (stage.train or ()) for stage in study.stages)

@@ -1,0 +1,110 @@
+"""Coefficients as tables, those without a value marked in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The coefficients with what is known of their uncertainty, then those of a group with some left out.
+
+    Args:
+        likelihood: that of result.json.
+    """
+    if "parameters" not in likelihood:
+        return
+    groups = _groups(likelihood)
+    if len(groups) == 1:
+        yield _of_one(next(iter(groups.values())))
+    else:
+        yield _of_several(groups)
+    for name, found in groups.items():
+        if "reduced" in found:
+            left_out = ", ".join(found["reduced"]["left_out"])
+            where = f" of {name}" if len(groups) > 1 else ""
+            yield Text(f"\nThe same utility{where} with {left_out} left out", style="bold")
+            yield _of_one(found["reduced"])
+
+
+def _groups(likelihood: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is known of each group's coefficients, by key."""
+    keys = ("parameters", "standard_errors", "robust_standard_errors", "z", "intervals", "not_determined", "reduced")
+    by_group = likelihood["parameters"].get("by_group")
+    if by_group is None:
+        return {"": {key: likelihood[key] for key in keys if key in likelihood}}
+    of = lambda key, group: likelihood.get(key, {}).get("by_group", {})
+    return {group: {key: of(key, group)[group] for key in keys if group in of(key, group)} for group in by_group}
+
+
+def _flat(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers by coefficient, the constant last."""
+    constant = {"constant": named["bias"]} if "bias" in named else {}
+    return {**named.get("weights", {}), **named.get("products", {}), **constant}
+
+
+def _rows(found: Mapping[str, Any]) -> list[str]:
+    """Coefficients of a group, those without a value among them."""
+    known, hidden = _flat(found["parameters"]), found.get("not_determined", {})
+    names = dict.fromkeys([*known, *hidden])
+    products = [name for name in names if "*" in name]
+    single = [name for name in names if name not in products and name != "constant"]
+    return [*single, *products, *(["constant"] if "constant" in names else [])]
+
+
+def _of_one(found: Mapping[str, Any]) -> Table:
+    """A coefficient a row, with its uncertainty."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("coefficient")
+    table.add_column("estimate", justify="right")
+    sure = "standard_errors" in found
+    for name in ("std. error", "robust", "z", "95 % interval") if sure else ():
+        table.add_column(name, justify="right")
+    values = _flat(found["parameters"])
+    columns = [_flat(found.get(key, {})) for key in ("standard_errors", "robust_standard_errors", "z")]
+    intervals = _flat(found.get("intervals", {}))
+    for name in _rows(found):
+        if name not in values:
+            table.add_row(name, _missing(found, name), *([""] * 4 if sure else []))
+            continue
+        cells = [f"{values[name]:.4g}"]
+        if sure:
+            cells += [_number(column.get(name)) for column in columns]
+            cells.append("{:.4g} to {:.4g}".format(*intervals[name]) if name in intervals else "")
+        table.add_row(name, *cells)
+    return table
+
+
+def _of_several(groups: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A coefficient a row and a group a column."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("coefficient")
+    for name in groups:
+        table.add_column(name, justify="right")
+    names = list(dict.fromkeys(row for found in groups.values() for row in _rows(found)))
+    for row in names:
+        table.add_row(row, *(_with_error(found, row) for found in groups.values()))
+    if any("standard_errors" in found for found in groups.values()):
+        table.caption = "± standard error (robust ones, z and intervals stand in result.json)"
+        table.caption_justify = "left"
+    return table
+
+
+def _with_error(found: Mapping[str, Any], name: str) -> str:
+    values, errors = _flat(found["parameters"]), _flat(found.get("standard_errors", {}))
+    if name not in values:
+        return _missing(found, name)
+    return f"{values[name]:.4g}" + (f" ± {errors[name]:.2g}" if name in errors else "")
+
+
+def _missing(found: Mapping[str, Any], name: str) -> str:
+    """What stands in the place of a coefficient without a value."""
+    return "not known" if "nobody was asked" in found.get("not_determined", {}).get(name, "") else "not determined"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
