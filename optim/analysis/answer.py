@@ -117,7 +117,7 @@ def _baked(
         result["tasted"], more = tasted_answer(study, cake, fitted.findings, tasted, where, fitted.likings)
         caveats += more
     if not (rests_on_liking(study.config.stages[stage.name]) and fitted and "mean" not in result["liking"]):
-        result["score"] = cake.score
+        result["score"] = cake.certificate.score
     result["status"] = status
     caveats += of_bake
     return result

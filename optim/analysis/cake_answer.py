@@ -37,14 +37,12 @@ class BakedCake:
         objective: what was baked for.
         constants: the stage's.
         vector: amounts and settings, in the order of `RecipeSpace.coordinates`, in the run's precision.
-        score: its score.
-        certificate: evidence for it.
+        certificate: evidence for it, and its score.
     """
 
     objective: CakeObjective
     constants: CakeConstants
     vector: Float[np.ndarray, " d"]
-    score: float
     certificate: Certificate
 
     @property
@@ -63,10 +61,6 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     assert isinstance(objective, CakeObjective)
     constants: CakeConstants = stage.constants(state.parameters).objective
     cakes = state.parameters["cake"]
-    scores = np.asarray(jax.jit(jax.vmap(objective.mean_score, in_axes=(0, None)))(cakes, constants), float)
-    if not np.isfinite(scores).any():
-        raise NoAnswerError("the score is not finite at any of the recipes that were baked")
-    scores = np.where(np.isfinite(scores), scores, -np.inf)
     layout = cake_layout(study.space)
     recipes = np.asarray(layout.ravel(jax.tree.map(jnp.asarray, cakes)))
     of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)
@@ -76,13 +70,13 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     certificate = certify(
         study.space,
         recipes,
-        scores,
-        score=of_vector(objective.mean_score),
+        of_vector(objective.mean_score),
         log_odds=of_vector(objective.mean_log_odds) if is_liking_alone(block.score) else None,
         reads=of_vector(objective.utilities) if has_utility else None,
     )
-    best = certificate.best
-    return BakedCake(objective, constants, recipes[best], float(scores[best]), certificate)
+    if not np.isfinite(certificate.score):
+        raise NoAnswerError("the score is not finite at any of the recipes that were baked")
+    return BakedCake(objective, constants, recipes[certificate.best], certificate)
 
 
 def cake_answer(study: Study, stage: Stage, cake: BakedCake) -> dict[str, Any]:
@@ -124,8 +118,8 @@ def _certificate(cake: BakedCake) -> dict[str, Any]:
         found["unread"] = list(certificate.unread)
     if cake.objective.climbs == "logit":
         found["climbed"] = "logit of P(like)"
-    if certificate.log_odds is not None and certificate.log_odds.saturated_starts:
-        found["saturated_starts"] = certificate.log_odds.saturated_starts
+    if certificate.saturation is not None:
+        found["saturated_starts"] = certificate.saturation.starts
     return found
 
 
@@ -179,7 +173,8 @@ class Likings:
         row, offset = design.row(raw_features(self._study.model, self._member, amounts[None])[0], group)
         block = design.block_of_group[group]
         scores = None if self._scores is None else self._scores[block]
-        return Place(self._findings.blocks[block], row, offset, scores, self.sizes[group])
+        penalised = self._findings.is_penalised
+        return Place(self._findings.blocks[block], row, offset, scores, self.sizes[group], penalised)
 
     def _by_model(self, amounts: Float64[np.ndarray, " n"], group: int) -> Liking:
         """By any utility: a number without an uncertainty."""
@@ -251,10 +246,10 @@ def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
     for name in certificate.unread:
         text = f"the score does not depend on {name}: it stays where it started; hold it with `fixed`"
         found.append(Caveat(f"recipe.{name}", NOT_KNOWN, text))
-    log_odds = certificate.log_odds
-    if log_odds is not None and log_odds.saturated:
+    saturation = certificate.saturation
+    if saturation is not None:
         text = (
-            f"P(like) is {'1' if log_odds.value > 0 else '0'} to the last bit at {log_odds.saturated_starts} of "
+            f"P(like) is {'1' if saturation.log_odds > 0 else '0'} to the last bit at {saturation.starts} of "
             f"{certificate.starts} starts: the recipes among them are told apart by the logit alone"
         )
         found.append(Caveat("score", NOT_DETERMINED, text))
@@ -262,9 +257,8 @@ def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
 
 
 def _slope(cake: BakedCake) -> float:
-    log_odds = cake.certificate.log_odds
-    saturated = log_odds is not None and log_odds.saturated
-    return log_odds.stationarity if log_odds is not None and saturated else cake.certificate.stationarity
+    saturation = cake.certificate.saturation
+    return cake.certificate.stationarity if saturation is None else saturation.stationarity
 
 
 def status_of(caveats: tuple[Caveat, ...], about: tuple[str, ...], *others: Status) -> Status:

@@ -99,8 +99,9 @@ class Curvature:
 
     def variances(self, functionals: Float64[np.ndarray, "n p"]) -> Float64[np.ndarray, " n"]:
         """The diagonal of the covariance."""
-        inverse = self.basis @ self._solve(self.basis.T)
-        return np.einsum("np,np->n", functionals @ inverse, functionals)
+        bent = self._bends
+        roots = self.basis @ self.vectors[:, bent] / np.sqrt(np.abs(self.eigenvalues[bent]))
+        return np.sum((functionals @ roots) ** 2, axis=1)
 
     def sandwich(
         self, functionals: Float64[np.ndarray, "n p"], scores: Float64[np.ndarray, "p p"]

@@ -7,7 +7,7 @@ whatever the precision of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -49,9 +49,10 @@ class Block:
         penalised: which coefficients a penalty on the scaled weights sees.
         features: the cells' features in the user's units, with a column a feature, and their names.
         likes, dislikes: the cells' counts of responses in the fit.
+        squares: sums of the squared weights of a cell's responses.
         offset: of the cells' utilities, which no coefficient changes.
-        left_out: coefficients of ingredients that are held at one amount, which was always tasted: nothing depends on
-            them, and `names` has none of them.
+        left_out: coefficients of ingredients that are held at the amount at which they were always tasted: nothing
+            depends on them, and `names` has none of them.
     """
 
     group: str
@@ -64,6 +65,7 @@ class Block:
     feature_names: tuple[str, ...]
     likes: Float64[np.ndarray, " cells"]
     dislikes: Float64[np.ndarray, " cells"]
+    squares: Float64[np.ndarray, " cells"]
     offset: Float64[np.ndarray, " cells"]
     left_out: tuple[str, ...]
 
@@ -85,7 +87,7 @@ class Block:
     @cached_property
     def distinct(self) -> int:
         """How many different recipes there are, in what the utility reads."""
-        return len(np.unique(self.features, axis=0))
+        return distinct_rows(self.features)
 
     @property
     def place(self) -> str:
@@ -165,6 +167,10 @@ def utilities_of(
 ) -> Float64[np.ndarray, " cells"]:
     """Utility of recipes for customers of groups, by any utility, in float64."""
     features = scaled_features(model, parameters, amounts)[recipe]
+    utility = model(parameters).utility
+    if isinstance(utility, LinearUtility | QuadraticUtility):  # nothing needs to be compiled
+        theta = np.stack([scaled_coefficients(utility, index) for index in range(int(group.max(initial=0)) + 1)])
+        return np.einsum("nm,nm->n", terms(utility, features), theta[group])
     with jax.enable_x64(True):
         groups = jnp.asarray(group, jnp.int32)
         return np.asarray(_compiled_utilities(model)(in_float64(parameters), jnp.asarray(features), groups))
@@ -187,7 +193,7 @@ def design_of(
     amounts: Float64[np.ndarray, "recipes n"],
     counted: Tally,
     groups: tuple[str, ...],
-    fixed: tuple[str, ...],
+    fixed: Mapping[str, float],
 ) -> Design | None:
     """The design of a likelihood model at some parameters; None for a utility that is not linear in them.
 
@@ -197,7 +203,7 @@ def design_of(
         amounts: the panel's recipes.
         counted: the responses of the fit.
         groups: names of the groups.
-        fixed: ingredients that a recipe holds at one amount.
+        fixed: features that a recipe holds at one value: those of ingredients that are fixed.
     """
     utility = model(parameters).utility
     features = raw_features(model, parameters, amounts)[counted.recipe]
@@ -212,7 +218,7 @@ def _of_polynomial(
     features: Float64[np.ndarray, "cells k"],
     counted: Tally,
     groups: tuple[str, ...],
-    fixed: tuple[str, ...],
+    fixed: Mapping[str, float],
 ) -> Design:
     """A block a group, with a column a term."""
     center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
@@ -220,7 +226,7 @@ def _of_polynomial(
     every = coefficient_names(utility, names)
     held: set[str] = set()
     if utility.bias is not None:  # without a constant, what is always the same takes its place
-        held = {name for name, column in zip(names, features.T, strict=True) if name in fixed and is_constant(column)}
+        held = {name for name, column in zip(names, features.T, strict=True) if is_held(fixed.get(name), column)}
     columns = np.flatnonzero([not held.intersection(name.split("*")) for name in every])
     chosen = tuple(every[column] for column in columns)
     rows = terms(utility, (features - center) / scale)
@@ -240,6 +246,7 @@ def _of_polynomial(
                 feature_names=names,
                 likes=counted.likes[mine],
                 dislikes=counted.dislikes[mine],
+                squares=counted.squares[mine],
                 offset=np.zeros(len(rows[mine])),
                 left_out=tuple(name for name in every if held.intersection(name.split("*"))),
             )
@@ -308,6 +315,7 @@ def _of_own(
         feature_names=module.feature_map.names,
         likes=counted.likes,
         dislikes=counted.dislikes,
+        squares=counted.squares,
         offset=values - rows @ theta,
         left_out=(),
     )
@@ -317,6 +325,17 @@ def _of_own(
         return slopes[0], float(value[0] - slopes[0] @ theta)
 
     return Design((block,), (0,) * groups, row, None)
+
+
+def is_held(value: float | None, column: Float64[np.ndarray, " rows"]) -> bool:
+    """Whether a feature has the value that it always had."""
+    return value is not None and is_constant(column) and bool(np.isclose(column[0], value, rtol=ALWAYS, atol=0.0))
+
+
+def distinct_rows(features: Float64[np.ndarray, "rows k"]) -> int:
+    """How many rows are different, but for the rounding of what they are computed from."""
+    size = np.abs(features).max(axis=0, initial=0.0)
+    return len(np.unique(np.round(features / np.where(size > 0, size, 1.0), 9), axis=0))
 
 
 def is_constant(column: Float64[np.ndarray, " rows"]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,9 @@ from optim.analysis.design import Block, Design
 from optim.analysis.identifiability import Determined, determined_by
 from optim.analysis.separation import Separation, separation_of
 from optim.analysis.total_loss import Bound
+from optim.config import schema
 from optim.losses.likelihood import ResponseLoss
+from optim.models.links import Logit
 
 SETTLED = 0.1
 """A fit has settled where no combination of its coefficients is off by more than this share of its standard error."""
@@ -28,8 +31,11 @@ class BlockEvidence:
         block: the block.
         determined: what its rows determine.
         curvature: of the likelihood alone.
-        penalised: of what was minimised, with a ridge.
+        penalised: of what was minimised. Of Firth's penalty only the gradient is taken: his own method takes the
+            information for the curvature as well.
         slope: norm of the gradient of what was minimised, by the module's own parameters.
+        scatter: variance of the likelihood's gradient where responses are independent: the Hessian of the likelihood
+            where all have the weight 1.
         separation: None where likes are not separated.
     """
 
@@ -38,6 +44,7 @@ class BlockEvidence:
     curvature: Curvature
     penalised: Curvature
     slope: float
+    scatter: Float64[np.ndarray, "m m"]
     separation: Separation | None
 
 
@@ -51,6 +58,12 @@ class Slopes:
 
         self._both = jax.jit(jax.vmap(both, in_axes=(0, None)))
 
+    @staticmethod
+    @cache
+    def of_link(link: type[Logit]) -> Slopes:
+        """Of the negative log-likelihood of a link without parameters: one for all the fits of a process."""
+        return Slopes(lambda utility, like: -link().log_probability(utility, like))
+
     def __call__(
         self, utility: Float64[np.ndarray, " cells"]
     ) -> tuple[Float64[np.ndarray, "2 cells"], Float64[np.ndarray, "2 cells"]]:
@@ -60,30 +73,52 @@ class Slopes:
             return np.asarray(first), np.asarray(second)
 
 
-def evidence_of(design: Design, slopes: Slopes, strength: float) -> tuple[BlockEvidence, ...]:
+def evidence_of(design: Design, slopes: Slopes, penalty: schema.Penalty | None) -> tuple[BlockEvidence, ...]:
     """Evidence of every block, without a search for separation.
 
     Args:
         design: the design, with the coefficients at which the fit has ended.
         slopes: of the loss.
-        strength: of a ridge penalty; 0 without one.
+        penalty: what was added to it.
     """
     first, second = slopes(design.utilities)
     found, start = [], 0
     for block in design.blocks:
         here = slice(start, start := start + len(block.rows))
-        counts = np.stack([block.likes, block.dislikes])
-        gradient = block.rows.T @ np.sum(counts * first[:, here], axis=0)
-        hessian = (block.rows.T * np.sum(counts * second[:, here], axis=0)) @ block.rows
-        determined = determined_by(block.rows)
-        curvature = penalised = Curvature.of(gradient, hessian, basis_of(determined))
-        if strength:
-            ridge = strength * block.penalised
-            gradient = gradient + ridge * block.theta
-            penalised = Curvature.of(gradient, hessian + np.diag(ridge), np.eye(len(ridge)))
-        slope = float(np.linalg.norm(gradient))
-        found.append(BlockEvidence(block, determined, curvature, penalised, slope, None))
+        found.append(_of_block(block, first[:, here], second[:, here], penalty))
     return tuple(found)
+
+
+def _of_block(
+    block: Block,
+    first: Float64[np.ndarray, "2 cells"],
+    second: Float64[np.ndarray, "2 cells"],
+    penalty: schema.Penalty | None,
+) -> BlockEvidence:
+    counts = np.stack([block.likes, block.dislikes])
+    gradient = block.rows.T @ np.sum(counts * first, axis=0)
+    bends = np.sum(counts * second, axis=0)
+    hessian = (block.rows.T * bends) @ block.rows
+    determined = determined_by(block.rows)
+    curvature = penalised = Curvature.of(gradient, hessian, basis_of(determined))
+    if isinstance(penalty, schema.Ridge):
+        ridge = penalty.strength * block.penalised
+        gradient = gradient + ridge * block.theta
+        penalised = Curvature.of(gradient, hessian + np.diag(ridge), np.eye(len(ridge)))
+    elif isinstance(penalty, schema.Firth):
+        gradient = gradient + _firth_gradient(block, curvature, bends)
+        penalised = Curvature.of(gradient, hessian, basis_of(determined))
+    per_response = bends / np.maximum(block.counts, np.finfo(float).tiny)
+    scatter = (block.rows.T * (block.squares * per_response)) @ block.rows
+    return BlockEvidence(block, determined, curvature, penalised, float(np.linalg.norm(gradient)), scatter, None)
+
+
+def _firth_gradient(
+    block: Block, information: Curvature, bends: Float64[np.ndarray, " cells"]
+) -> Float64[np.ndarray, " m"]:
+    """Of −½ log det Σ n p(1 − p) x xᵀ: by a cell's utility −½ h (1 − 2p), h being its leverage (Firth 1993)."""
+    leverages = bends * information.variances(block.rows)
+    return block.rows.T @ (leverages * 0.5 * np.tanh(block.utilities / 2))
 
 
 def has_finite_maximum(evidence: BlockEvidence) -> bool:

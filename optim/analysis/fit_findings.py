@@ -91,6 +91,7 @@ class FitFindings:
         blocks: evidence of each group's coefficients; empty without a design.
         caveats: what a reader should know.
         has_more_parameters_than_recipes: of a utility that is not linear in them.
+        is_penalised: a penalty is part of what was minimised.
     """
 
     certificate: FitCertificate
@@ -98,6 +99,7 @@ class FitFindings:
     blocks: tuple[BlockEvidence, ...]
     caveats: tuple[Caveat, ...]
     has_more_parameters_than_recipes: bool
+    is_penalised: bool
 
     @property
     def has_settled(self) -> bool:
@@ -128,7 +130,9 @@ class FitExaminer:
         """Of the loss of a response."""
         objective = self.stage.objective
         assert isinstance(objective, PanelObjective)
-        return Slopes(objective.loss_of_response(objective.model(self.study.first_member["model"]).link))
+        if objective.response_loss is not None:
+            return Slopes(objective.response_loss)
+        return Slopes.of_link(type(objective.model(self.study.first_member["model"]).link))
 
     def design(self, model_parameters: Parameters) -> Design | None:
         """The design of a fit of a utility that is linear in its parameters, and of nothing else."""
@@ -136,7 +140,7 @@ class FitExaminer:
             return None
         study = self.study
         assert study.panel is not None
-        fixed = tuple(name for name, one in study.config.ingredients.items() if one.fixed is not None)
+        fixed = fixed_features(study, model_parameters)
         return design_of(study.model, model_parameters, study.panel.amounts, self.counted, study.groups, fixed)
 
     @property
@@ -145,7 +149,7 @@ class FitExaminer:
         return not isinstance(self.block.loss, schema.OwnLoss)
 
     @property
-    def _penalty(self) -> schema.Ridge | schema.Firth | None:
+    def _penalty(self) -> schema.Penalty | None:
         return self.block.loss.penalty if isinstance(self.block.loss, schema.LikelihoodLoss) else None
 
     @property
@@ -154,8 +158,7 @@ class FitExaminer:
         return self._penalty is not None
 
     def _blocks(self, design: Design) -> tuple[BlockEvidence, ...]:
-        strength = self._penalty.strength if isinstance(self._penalty, schema.Ridge) else 0.0
-        return evidence_of(design, self.slopes, strength)
+        return evidence_of(design, self.slopes, self._penalty)
 
     def _at(self, model_parameters: Parameters) -> Bound:
         if self._total is None:
@@ -167,7 +170,7 @@ class FitExaminer:
         if not self.is_likelihood:
             return None
         design = self.design(model_parameters)
-        if design is not None and not isinstance(self._penalty, schema.Firth):
+        if design is not None:
             return _finite(total_decrement(self._blocks(design)))
         curvature, _ = general_curvature(self._at(model_parameters), self._work // CURVE_POINTS)
         return _finite(math.sqrt(curvature.squared_decrement))
@@ -195,23 +198,25 @@ class FitExaminer:
         too_many = self._too_many(model_parameters) if design is None else []
         undetermined = [*too_many, *_undetermined([(one.block, one.determined) for one in blocks])]
         caveats = self._caveats(model_parameters, blocks, certificate, undetermined)
-        return FitFindings(certificate, design, blocks, caveats, bool(too_many))
+        return FitFindings(certificate, design, blocks, caveats, bool(too_many), self.is_penalised)
 
     def _certificate(
         self, model_parameters: Parameters, blocks: tuple[BlockEvidence, ...], stopped_early: bool
     ) -> FitCertificate:
-        if blocks and self.is_likelihood and not isinstance(self._penalty, schema.Firth):
+        if blocks and self.is_likelihood:
             curvatures, exact = [one.penalised for one in blocks], True
             norm = math.hypot(*(one.slope for one in blocks))
         else:
             at = self._at(model_parameters)
             curvature, exact = general_curvature(at, self._work)
             curvatures, norm = [curvature], float(np.linalg.norm(at.gradient))
+        delta = None
         if self.is_likelihood:
-            delta: float | None = math.sqrt(sum(one.squared_decrement for one in curvatures))
-            status, text = self._judged(blocks, curvatures, delta or 0.0, stopped_early)
+            delta = math.sqrt(sum(one.squared_decrement for one in curvatures))
+            status, text = self._judged(blocks, curvatures, delta, stopped_early)
+            if status == CHECKED and not blocks:
+                status, text = self._unless_flat(model_parameters, curvatures[0], exact, text)
         else:
-            delta = None
             status, text = self._judged_by_gradient(norm, self._at(model_parameters).noise)
         return FitCertificate(
             stage=self.stage.name,
@@ -250,6 +255,18 @@ class FitExaminer:
             return NOT_SETTLED, f"off by up to {delta:.3g} standard errors; {why}"
         return CHECKED, f"within {_shown(delta)} standard errors of the best coefficients"
 
+    def _unless_flat(
+        self, model_parameters: Parameters, curvature: Curvature, exact: bool, text: str
+    ) -> tuple[Status, str]:
+        """A utility that is not linear in its parameters may be flat in some: a minimum in what bends proves no other."""
+        count = self._parameters(model_parameters)
+        if curvature.rank == count:
+            return CHECKED, f"{text} near here"
+        looked = (
+            f"{curvature.rank} directions of {count} that bend" if exact else f"{curvature.rank} of {count} directions"
+        )
+        return NOT_DETERMINED, f"{text} in the {looked}; nothing is known of the others"
+
     def _judged_by_gradient(self, norm: float, noise: float) -> tuple[Status, str]:
         """A loss that is no likelihood has no standard errors: its gradient is compared with what chance makes it."""
         share = norm / noise if noise > 0 else 0.0
@@ -286,7 +303,7 @@ class FitExaminer:
         undetermined: list[Caveat],
     ) -> tuple[Caveat, ...]:
         found = undetermined + [
-            Caveat(PARAMETERS, NOT_DETERMINED, f"{one.separation.text}: {_run_away(one)}")
+            Caveat(PARAMETERS, NOT_DETERMINED, f"{one.separation.text}: {_run_away(one, self.is_penalised)}")
             for one in blocks
             if one.separation is not None
         ]
@@ -334,6 +351,20 @@ class FitExaminer:
         return utilities_of(self.study.model, model_parameters, amounts, self.counted.recipe, self.counted.group)
 
 
+def fixed_features(study: Study, model_parameters: Parameters) -> dict[str, float]:
+    """Features that are the same in every cake that can be baked: amounts that are fixed, and their fractions."""
+    features, total = study.model(model_parameters).feature_map, study.space.total
+    amounts = {name: one.fixed for name, one in study.config.ingredients.items() if one.fixed is not None}
+    in_fractions = dict(zip(features.names, features.are_fractions, strict=True))
+    found = {}
+    for name, amount in amounts.items():
+        if in_fractions.get(name) and total is not None:
+            found[name] = amount / total
+        elif not in_fractions.get(name, True):
+            found[name] = amount
+    return found
+
+
 CURVE_POINTS = 10
 """Points of the curve of δ in a stage, about: checkpoints by default."""
 
@@ -348,16 +379,18 @@ def _undetermined(blocks: list[tuple[Block, Determined]]) -> list[Caveat]:
     return found
 
 
-def _run_away(evidence: BlockEvidence) -> str:
+def _run_away(evidence: BlockEvidence, is_penalised: bool) -> str:
     """What is known of coefficients without a finite value."""
     separation = evidence.separation
     assert separation is not None
     known = [f"{name} raises the liking" for name in separation.rises]
-    known += [f"{name} lowers it" if known else f"{name} lowers the liking" for name in separation.falls]
-    direction = f"; what is certain: {', '.join(known)}" if known else ""
+    known += [f"{name} lowers the liking" for name in separation.falls]
+    certain = f"; what is certain: {', '.join(known)}" if known else ""
+    if is_penalised:
+        return f"the penalty alone keeps the coefficients finite{certain}"
     return (
-        f"coefficients grow for ever, and longer training makes them larger{direction}; taste recipes on the border, or "
-        "add `penalty: {kind: firth}`"
+        f"the coefficients grow for ever, and longer training makes them larger{certain}; taste recipes on the border, "
+        "or add `penalty: {kind: firth}`"
     )
 
 

@@ -19,6 +19,8 @@ PLAIN = 1e-6
 INDEPENDENT = 1e-9
 """A column of length 1 with less than this beside those before it depends on them. In the user's units columns are far
 less independent than scaled ones, so it is closer to rounding."""
+HARDLY = 300.0
+"""A condition above this is worth a word (Belsley, Kuh and Welsch 1980 call 100 strong)."""
 SEEN = 1e-5
 """A unit vector with a part up to this in directions that the data do not determine has none, for the same reason."""
 
@@ -46,12 +48,24 @@ class Determined:
         """Whether every coefficient is determined."""
         return self.rank == self.coefficients
 
-    def sees(self, functionals: Float64[np.ndarray, "rows m"]) -> Bool[np.ndarray, " rows"]:
-        """Which linear functions of the coefficients are determined: those in the row space of the design."""
+    def sees(self, functionals: Float64[np.ndarray, "rows m"], rounding: float = SEEN) -> Bool[np.ndarray, " rows"]:
+        """Which linear functions of the coefficients are determined: those in the row space of the design.
+
+        Args:
+            functionals: one a row.
+            rounding: which share of one may be rounding.
+        """
         scaled = functionals / self.lengths
         size = np.linalg.norm(scaled, axis=1)
         hidden = np.linalg.norm(scaled @ self.null, axis=1)
-        return hidden <= SEEN * np.where(size > 0, size, 1.0)
+        return hidden <= rounding * np.where(size > 0, size, 1.0)
+
+    def determines(self, block: Block) -> Bool[np.ndarray, " m"]:
+        """Which coefficients of a block, in the user's units, are determined one by one.
+
+        What centres a feature makes a long functional of the constant: nothing but float64's own rounding is let pass.
+        """
+        return self.sees(block.to_user, RANK)
 
 
 def determined_by(rows: Float64[np.ndarray, "rows m"]) -> Determined:
@@ -127,53 +141,75 @@ def _order(block: Block) -> list[int]:
 
 def reasons(block: Block, determined: Determined) -> tuple[str, ...]:
     """Why some coefficients of a block are not determined, in words; empty where all are."""
-    if determined.all:
-        return ()
     if not len(block.rows):
         return (f"{block.place}nobody was asked",)
+    if determined.all:
+        return _hardly(block, determined)
     counts = f"{determined.coefficients} coefficients, {_count(block.distinct, 'distinct recipe')}: "
     found = [f"{block.place}{counts}rank {determined.rank}"]
-    relations = [*_always(block), *_relations(block)]
-    return (*found, *relations) if relations else (*found, *_alike(block, determined))
+    told = [*_always(block), *_relations(block)]
+    return (*found, *(told or _alike(block, determined)))
+
+
+def _hardly(block: Block, determined: Determined) -> tuple[str, ...]:
+    """What is determined by the last digits of a table alone."""
+    if determined.condition <= HARDLY:
+        return ()
+    text = (
+        f"{block.place}the coefficients are hardly determined (condition {determined.condition:.2g}): one column of the "
+        "design all but follows from the others, as where amounts have one sum but for rounding"
+    )
+    return (text,)
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def _where(block: Block) -> str:
+    return f"in {block.group} " if block.group else ""
+
+
 def _always(block: Block) -> list[str]:
-    """Features that were always the same."""
-    where = f"in {block.group} " if block.group else ""
-    columns = zip(block.feature_names, block.features.T, strict=True)
-    return [
-        f"{where}{name} was always {column[0]:.6g}, so what it does there cannot be told from the constant"
-        for name, column in columns
-        if is_constant(column) and name not in _held(block)
-    ]
-
-
-def _held(block: Block) -> set[str]:
-    return {name for name in block.feature_names if name in block.left_out}
+    """Features that were always the same, where that leaves a coefficient open."""
+    found = []
+    for name, column in zip(block.feature_names, block.features.T, strict=True):
+        if name in block.left_out or not is_constant(column):
+            continue
+        if not column[0]:
+            found.append(f"{_where(block)}there was never any {name}, so nothing is known of what it does")
+        elif block.has_constant:
+            same = f"{_where(block)}{name} was always {column[0]:.6g}"
+            found.append(f"{same}, so what it does there cannot be told from the constant")
+    return found
 
 
 def _relations(block: Block) -> list[str]:
     """Linear relations between features that held in more recipes than it takes to determine them."""
     varying = [index for index, column in enumerate(block.features.T) if not is_constant(column)]
-    columns = np.column_stack([block.features[:, varying], np.ones(len(block.rows))])
-    determined = determined_by(np.unique(columns, axis=0))
+    columns = block.features[:, varying]
+    if block.has_constant:  # else a sum that is constant takes its place
+        columns = np.column_stack([columns, np.ones(len(columns))])
+    determined = determined_by(columns)
     if determined.all or block.distinct <= determined.rank:
         return []
+    vectors = _sparse(determined.null.T, len(varying)) / determined.lengths
     names = [block.feature_names[index] for index in varying]
-    vectors = _sparse(determined.null.T / determined.lengths)
-    return [_relation(block, names, vector) for vector in vectors if _parts(vector[:-1])]
+    alone = len(vectors) == 1 and not any("*" in name for name in block.names)
+    return [_relation(block, names, vector, alone=alone) for vector in vectors]
 
 
-def _sparse(vectors: Float64[np.ndarray, "r m"]) -> Float64[np.ndarray, "r m"]:
-    """A basis of the same space with many zeros: reduced row echelon form, pivots on the largest entries."""
+def _sparse(vectors: Float64[np.ndarray, "r m"], features: int) -> Float64[np.ndarray, "r m"]:
+    """A basis of the same space with many zeros: reduced row echelon form, pivots on the largest entries.
+
+    Args:
+        vectors: relations between columns of length 1.
+        features: how many of the columns are features; what follows is the constant, which is no pivot.
+    """
     reduced = np.array(vectors)
-    free = list(range(reduced.shape[1] - 1))  # the constant is no pivot
+    free = list(range(features))
     for row in range(len(reduced)):
-        pivot = max(free, key=lambda column: abs(reduced[row, column]) / np.abs(vectors[:, column]).max(initial=1e-300))
+        pivot = max(free, key=lambda column: abs(reduced[row, column]))
         free.remove(pivot)
         reduced[row] /= reduced[row, pivot]
         others = np.arange(len(reduced)) != row
@@ -182,21 +218,20 @@ def _sparse(vectors: Float64[np.ndarray, "r m"]) -> Float64[np.ndarray, "r m"]:
     return np.where(np.abs(reduced) > SEEN * size, reduced, 0.0)
 
 
-def _parts(vector: Float64[np.ndarray, " k"]) -> list[int]:
-    return [int(index) for index in np.flatnonzero(vector)]
-
-
-def _relation(block: Block, names: Sequence[str], vector: Float64[np.ndarray, " k1"]) -> str:
+def _relation(block: Block, names: Sequence[str], vector: Float64[np.ndarray, " m"], *, alone: bool) -> str:
     """`orange + banana + mango is always 1, so the constant is not determined: leave it out`."""
-    where = f"in {block.group} " if block.group else ""
-    parts = _parts(vector[:-1])
-    unit = min(abs(vector[index]) for index in parts)
-    vector = vector / (unit if vector[parts[0]] > 0 else -unit)
-    terms = "".join(_term(names[index], vector[index], first=index == parts[0]) for index in parts)
-    value = 0.0 if abs(vector[-1]) <= SEEN * np.abs(block.features).max() else -vector[-1]
-    constant = value != 0 and block.has_constant
-    remedy = "so the constant is not determined: leave it out" if constant else "so they cannot be told apart"
-    return f"{where}{terms} is always {value:.6g}, {remedy}"
+    factors, value = vector[: len(names)], 0.0 - float(vector[len(names) :].sum())
+    parts = np.flatnonzero(factors)
+    unit = np.abs(factors[parts]).min() * np.sign(factors[parts[0]])
+    terms = "".join(
+        _term(names[int(index)], float(factors[index] / unit), first=bool(index == parts[0])) for index in parts
+    )
+    same = f"{_where(block)}{terms} is always {value / unit + 0.0:.6g}"
+    if not value:
+        return f"{same}, so they cannot be told apart"
+    if alone:
+        return f"{same}, so the constant is not determined: leave it out"
+    return f"{same}, so they and the constant cannot be told apart"
 
 
 def _term(name: str, factor: float, *, first: bool) -> str:
@@ -207,12 +242,12 @@ def _term(name: str, factor: float, *, first: bool) -> str:
 
 def _alike(block: Block, determined: Determined) -> list[str]:
     """The coefficients that are not determined one by one, where no relation says it better."""
-    hidden = [name for name, seen in zip(block.names, determined.sees(block.to_user), strict=True) if not seen]
+    hidden = [name for name, seen in zip(block.names, determined.determines(block), strict=True) if not seen]
     found = []
     if len(hidden) == len(block.names):
-        found.append("none of them can be told from the others")
+        found.append("no coefficient is determined by itself")
     elif hidden:
-        found.append(f"these cannot be told apart: {', '.join(hidden)}")
+        found.append(f"these are not determined by themselves: {', '.join(hidden)}")
     if block.distinct <= determined.rank:
         found.append(f"taste at least {determined.coefficients} different recipes, or choose a simpler utility")
     return found

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from optim.analysis.design import utilities_of
+from optim.analysis.design import distinct_rows, utilities_of
 from optim.analysis.evidence import BlockEvidence
 from optim.analysis.fit_findings import FitExaminer, FitFindings
 from optim.analysis.identifiability import determined_by, reasons, reduction
@@ -118,7 +118,7 @@ def _design(study: Study, findings: FitFindings, training: Tally) -> dict[str, A
 
 def _rank(rows: Float64[np.ndarray, "cells m"], features: Float64[np.ndarray, "cells k"]) -> dict[str, Any]:
     determined = determined_by(rows)
-    recipes = len(np.unique(features, axis=0))
+    recipes = distinct_rows(features)
     found = {"coefficients": determined.coefficients, "recipes": recipes, "rank": determined.rank}
     return found | ({"condition": determined.condition} if np.isfinite(determined.condition) else {})
 
@@ -203,9 +203,9 @@ def _shape(key: str, utility: Any, names: tuple[str, ...], values: Any) -> Any:
 def _of_block(evidence: BlockEvidence, scores: Scores | None, *, penalised: bool) -> dict[str, Any]:
     """What there is to say of the coefficients of one group."""
     block = evidence.block
-    seen = evidence.determined.sees(block.to_user)
+    seen = evidence.determined.determines(block)
     if evidence.separation is not None:
-        seen &= evidence.separation.determined.sees(block.to_user)
+        seen &= evidence.separation.determined.determines(block)
     if penalised and len(block.rows):
         seen[:] = True
     chosen = [name for name, is_seen in zip(block.names, seen, strict=True) if is_seen]
@@ -215,7 +215,9 @@ def _of_block(evidence: BlockEvidence, scores: Scores | None, *, penalised: bool
         why = "; ".join(filter(None, [why, f"{evidence.separation.text}: no finite value is best"]))
         found["separated"] = _direction(evidence)
     hidden = {name: why for name, is_seen in zip(block.names, seen, strict=True) if not is_seen}
-    hidden |= dict.fromkeys(block.left_out, "it was always tasted at the amount at which it is held")
+    hidden |= dict.fromkeys(
+        block.left_out, "it was always tasted at the amount at which it is held: nothing depends on it"
+    )
     if hidden:
         found["not_determined"] = hidden
     reduced = None if seen.all() or evidence.separation is not None else reduction(block, evidence.determined)

@@ -11,28 +11,102 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from optim.analysis.curvature_of_fit import basis_of
 from optim.analysis.design import Block
 from optim.analysis.identifiability import Determined, determined_by
+from optim.models.coefficients import CONSTANT
 
 STRICT = 1e-6
 """A program's variable above this is not 0, where its scale is 1."""
 
 
 @dataclass(frozen=True, eq=False)
-class Separation:
-    """A direction in which the likelihood of a block only rises.
+class Cone:
+    """The directions β along which the likelihood of a block does not fall: signed @ β ≥ 0 and tied @ β = 0.
 
     Attributes:
+        basis: from β to theta; what the rows do not determine has no part in it.
+        signed: rows of cells that were always liked, and of those that never were, negated.
+        tied: rows of the other cells.
+    """
+
+    basis: Float64[np.ndarray, "m r"]
+    signed: Float64[np.ndarray, "pure r"]
+    tied: Float64[np.ndarray, "mixed r"]
+
+    @classmethod
+    def of(cls, block: Block, determined: Determined) -> Cone:
+        """Of a block; its rows have length 1 here."""
+        basis = basis_of(determined)
+        rows = block.rows @ basis
+        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(float).tiny)
+        mixed = (block.likes > 0) & (block.dislikes > 0)
+        side = np.where(block.likes > 0, 1.0, -1.0)
+        return cls(basis, (rows * side[:, None])[~mixed], rows[mixed])
+
+    def strictest(self) -> tuple[Float64[np.ndarray, " r"], Bool[np.ndarray, " pure"]]:
+        """A direction that is strictly on the right side of as many pure cells as any, and which they are."""
+        from scipy.optimize import linprog
+
+        pure, count = self.signed.shape
+        if not pure or not count:
+            return np.zeros(count), np.zeros(pure, bool)
+        found = linprog(
+            np.concatenate([np.zeros(count), -np.ones(pure)]),
+            A_ub=np.concatenate([-self.signed, np.eye(pure)], axis=1),
+            b_ub=np.zeros(pure),
+            A_eq=np.concatenate([self.tied, np.zeros((len(self.tied), pure))], axis=1) if len(self.tied) else None,
+            b_eq=np.zeros(len(self.tied)) if len(self.tied) else None,
+            bounds=[(None, None)] * count + [(0.0, 1.0)] * pure,
+            method="highs",
+        )
+        if found.status != 0:
+            raise RuntimeError(f"HiGHS did not solve the program for separated likes: {found.message}")
+        return found.x[:count], found.x[count:] > 0.5
+
+    def sign_of(self, functional: Float64[np.ndarray, " m"]) -> int:
+        """Sign of a linear function of theta along all directions of the cone; 0 where it has both, or none."""
+        from scipy.optimize import linprog
+
+        cost = functional @ self.basis
+        size = float(np.abs(cost).max(initial=0.0))
+        if not size:
+            return 0
+        ends = []
+        for sign in (1.0, -1.0):
+            found = linprog(
+                sign * cost / size,
+                A_ub=-self.signed,
+                b_ub=np.zeros(len(self.signed)),
+                A_eq=self.tied if len(self.tied) else None,
+                b_eq=np.zeros(len(self.tied)) if len(self.tied) else None,
+                bounds=(-1.0, 1.0),
+                method="highs",
+            )
+            ends.append(sign * found.fun if found.status == 0 else np.nan)
+        least, most = ends
+        if least >= -STRICT and most > STRICT:
+            return 1
+        return -1 if most <= STRICT and least < -STRICT else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Separation:
+    """That some likes of a block are separated: the likelihood only rises along some directions.
+
+    Attributes:
+        cone: the directions along which it does not fall.
+        direction: one that separates as many cells as any; theta runs away along such ones.
         complete: every response is on its side; else (quasi-complete) some stand on the border.
-        direction: a direction that separates as many cells as any: theta runs away along it.
-        separated: which cells are strictly on their side.
+        separated: which cells some direction has strictly on their side.
         determined: what the other cells determine; nothing else has a finite value.
         rises, falls: coefficients (in the user's units) that only rise, or only fall, along every such direction.
         text: what was found, in words.
     """
 
-    complete: bool
+    cone: Cone
     direction: Float64[np.ndarray, " m"]
+    complete: bool
     separated: Bool[np.ndarray, " cells"]
     determined: Determined
     rises: tuple[str, ...]
@@ -40,11 +114,8 @@ class Separation:
     text: str
 
     def side_of(self, row: Float64[np.ndarray, " m"]) -> str:
-        """What is known of a recipe that no finite utility is known for: `liked`, `disliked` or nothing."""
-        if self.determined.sees(row[None])[0]:
-            return ""
-        value = float(row @ self.direction)
-        return "liked" if value > 0 else "disliked" if value < 0 else ""
+        """On which side a recipe without a finite utility is, by every direction: `liked`, `disliked` or nothing."""
+        return {1: "liked", -1: "disliked", 0: ""}[self.cone.sign_of(row)]
 
 
 def separation_of(block: Block) -> Separation | None:
@@ -56,105 +127,55 @@ def separation_of(block: Block) -> Separation | None:
 
     Returns:
         None where there is a finite maximum of the likelihood (up to what the rows do not determine).
-    """
-    from scipy.optimize import linprog
 
-    cells, count = block.rows.shape
-    if not cells:
+    Raises:
+        RuntimeError: HiGHS does not solve the program, which has a solution.
+    """
+    if not len(block.rows):
         return None
-    lengths = np.linalg.norm(block.rows, axis=0)
-    rows = block.rows / np.where(lengths > 0, lengths, 1.0)
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
-    mixed = (block.likes > 0) & (block.dislikes > 0)
-    side = np.where(block.likes > 0, 1.0, -1.0)
-    signed, tied = (rows * side[:, None])[~mixed], rows[mixed]
-    pure = len(signed)
-    if not pure:
-        return None
-    found = linprog(
-        np.concatenate([np.zeros(count), -np.ones(pure)]),
-        A_ub=np.concatenate([-signed, np.eye(pure)], axis=1),
-        b_ub=np.zeros(pure),
-        A_eq=np.concatenate([tied, np.zeros((len(tied), pure))], axis=1) if len(tied) else None,
-        b_eq=np.zeros(len(tied)) if len(tied) else None,
-        bounds=[(None, None)] * count + [(0.0, 1.0)] * pure,
-        method="highs",
-    )
-    strict = found.x[count:] > 0.5 if found.status == 0 else np.zeros(pure, bool)
+    cone = Cone.of(block, determined_by(block.rows))
+    direction, strict = cone.strictest()
     if not strict.any():
         return None
-    separated = np.zeros(cells, bool)
-    separated[np.flatnonzero(~mixed)[strict]] = True
-    direction = found.x[:count] / np.where(lengths > 0, lengths, 1.0)
-    rises, falls = _monotone(block, signed, tied, lengths)
-    complete = bool(separated.all())
+    pure = (block.likes == 0) | (block.dislikes == 0)
+    separated = np.zeros(len(block.rows), bool)
+    separated[np.flatnonzero(pure)[strict]] = True
+    named = [(name, row) for name, row in zip(block.names, block.to_user, strict=True) if name != CONSTANT]
+    signs = {name: cone.sign_of(row) for name, row in named}
     return Separation(
-        complete=complete,
-        direction=direction,
+        cone=cone,
+        direction=cone.basis @ direction,
+        complete=bool(separated.all()),
         separated=separated,
         determined=determined_by(block.rows[~separated]),
-        rises=rises,
-        falls=falls,
-        text=_text(block, complete, separated),
+        rises=tuple(name for name, sign in signs.items() if sign > 0),
+        falls=tuple(name for name, sign in signs.items() if sign < 0),
+        text=_text(block, separated),
     )
 
 
-def _monotone(
-    block: Block,
-    signed: Float64[np.ndarray, "pure m"],
-    tied: Float64[np.ndarray, "mixed m"],
-    lengths: Float64[np.ndarray, " m"],
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The coefficients that have one sign along all the directions that separate."""
-    from scipy.optimize import linprog
-
-    to_user = block.to_user / np.where(lengths > 0, lengths, 1.0)
-    rises, falls = [], []
-    for name, row in zip(block.names, to_user, strict=True):
-        if name == "constant":
-            continue
-        cost = row / np.abs(row).max()
-        extremes = []
-        for sign in (1.0, -1.0):
-            found = linprog(
-                sign * cost,
-                A_ub=-signed,
-                b_ub=np.zeros(len(signed)),
-                A_eq=tied if len(tied) else None,
-                b_eq=np.zeros(len(tied)) if len(tied) else None,
-                bounds=(-1.0, 1.0),
-                method="highs",
-            )
-            extremes.append(sign * found.fun if found.status == 0 else np.nan)
-        least, most = extremes
-        if least >= -STRICT and most > STRICT:
-            rises.append(name)
-        elif most <= STRICT and least < -STRICT:
-            falls.append(name)
-    return tuple(rises), tuple(falls)
-
-
-def _text(block: Block, complete: bool, separated: Bool[np.ndarray, " cells"]) -> str:
+def _text(block: Block, separated: Bool[np.ndarray, " cells"]) -> str:
     """`everything with sugar of 1.75 and more was liked, everything with 1.5 and less was not`."""
-    kind = "the likes are separated" if complete else "some likes are separated"
-    single = _single(block) if complete else ""
-    if single:
-        return f"{block.place}{kind}: {single}"
-    share = f"{int(separated.sum())} of {len(separated)} recipes" if not complete else "every recipe"
-    return f"{block.place}{kind}: a combination of the terms tells those liked from those not ({share})"
+    if not block.dislikes.any():
+        return f"{block.place}everything was liked"
+    if not block.likes.any():
+        return f"{block.place}everything was disliked"
+    if not separated.all():
+        share = f"{int(separated.sum())} of {len(separated)} recipes"
+        return f"{block.place}some likes are separated: a combination of the terms tells them from the others ({share})"
+    single = _single(block) or "a combination of the terms tells every recipe that was liked from those that were not"
+    return f"{block.place}the likes are separated: {single}"
 
 
 def _single(block: Block) -> str:
     """The feature that separates the likes by itself, in words; empty where none does."""
     liked, disliked = block.likes > 0, block.dislikes > 0
     for name, column in zip(block.feature_names, block.features.T, strict=True):
-        if not liked.any() or not disliked.any():
-            continue
-        for this, that, words in ((liked, disliked, ("more", "less")), (disliked, liked, ("less", "more"))):
-            if column[this].min() > column[that].max():
-                high, low = column[this].min(), column[that].max()
-                above, below = ("was liked", "was not") if words[0] == "more" else ("was not liked", "was")
-                return (
-                    f"everything with {name} of {high:.6g} or more {above}, everything with {low:.6g} or less {below}"
-                )
+        for high, low, above, below in (
+            (column[liked].min(), column[disliked].max(), "was liked", "was not"),
+            (column[disliked].min(), column[liked].max(), "was not liked", "was"),
+        ):
+            if high > low:
+                more, less = f"of {high:.6g} or more {above}", f"{low:.6g} or less {below}"
+                return f"everything with {name} {more}, everything with {less}"
     return ""

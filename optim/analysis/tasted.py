@@ -59,11 +59,13 @@ def place_in_hull(
     Raises:
         ValueError: if no recipe was tasted, or a number is not finite.
     """
-    from scipy.optimize import nnls
-
     if not len(tasted):
         raise ValueError("no recipe was tasted: there is no hull to be inside of")
     from_point = (tasted - point) / scale
+    if _is_surrounded(from_point):
+        return Place(True, 0.0, point.copy(), np.zeros_like(point))
+    from scipy.optimize import nnls
+
     # Least ‖Aλ‖² + h² (1 − Σλ)² over λ ≥ 0, where the columns of A are the recipes as seen from the point. Write λ = tμ
     # with Σμ = 1: at a given μ, ‖Aμ‖ = d is the distance of that mixture, and the best t = h²/(h² + d²) leaves
     # h²d²/(h² + d²), which grows with d. So μ = λ/Σλ is the nearest mixture itself, not an approximation of it.
@@ -77,6 +79,24 @@ def place_in_hull(
     if distance <= INSIDE:
         return Place(True, 0.0, point.copy(), np.zeros_like(point))
     return Place(False, distance, point + gap * scale, -gap * scale)
+
+
+def _is_surrounded(from_point: Float[np.ndarray, "recipes d"]) -> bool:
+    """Whether a mixture that is quick to find is the point itself; it may be one even if not.
+
+    Of all weights with Σλ = 1 and Σ λᵢ rᵢ = 0 those with the least Σ λᵢ²/wᵢ, where wᵢ falls with the distance from the
+    point, are linear in w: no weight is negative for most points with recipes all around. (It spares importing SciPy.)
+    """
+    system = np.vstack([from_point.T, np.ones(len(from_point))])
+    squares = np.sum(from_point**2, axis=1)
+    for width in (1.0, 0.3, 0.1):
+        near = np.exp(-squares / (2 * width * max(float(np.median(squares)), 1e-300)))
+        weighted = system * near
+        multipliers, *_ = np.linalg.lstsq(weighted @ system.T, np.eye(len(system))[-1], rcond=None)
+        mixture = near * (multipliers @ system)
+        if (mixture >= 0).all() and np.linalg.norm(mixture @ from_point) <= INSIDE and abs(mixture.sum() - 1) <= INSIDE:
+            return True
+    return False
 
 
 def leverage(

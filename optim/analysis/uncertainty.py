@@ -90,13 +90,19 @@ def customer_scores(
 def estimates(evidence: BlockEvidence, functionals: Float64[np.ndarray, "n m"], scores: Scores) -> list[Estimate]:
     """Linear functions of theta with their uncertainty, by the curvature of what was minimised.
 
+    Where responses are weighted, as a mean over customers weights them, the standard error is that of independent
+    responses with these weights.
+
     The robust standard error is NaN where there are no more customers than coefficients.
     """
-    curvature = evidence.penalised
-    values = functionals @ evidence.block.theta
-    plain = np.sqrt(np.maximum(curvature.variances(functionals), 0.0))
+    curvature, block = evidence.penalised, evidence.block
+    values = functionals @ block.theta
+    variances = curvature.variances(functionals)
+    if not np.array_equal(block.squares, block.counts):  # of weighted responses the curvature is not the information
+        variances = np.diag(curvature.sandwich(functionals, evidence.scatter))
+    plain = np.sqrt(np.maximum(variances, 0.0))
     robust = np.sqrt(np.maximum(np.diag(curvature.sandwich(functionals, scores.outer)), 0.0))
-    robust = robust if scores.customers > len(evidence.block.names) else np.full(len(plain), np.nan)
+    robust = robust if scores.customers > len(block.names) else np.full(len(plain), np.nan)
     return [Estimate(float(a), float(b), float(c)) for a, b, c in zip(values, plain, robust, strict=True)]
 
 
@@ -142,6 +148,7 @@ class Place:
         row, offset: of the recipe: its utility is row @ theta + offset.
         scores: of the block's customers; None where no standard error is to be given.
         customers: how many are in the group.
+        is_penalised: a penalty keeps the coefficients finite, whatever the data say.
     """
 
     evidence: BlockEvidence
@@ -149,6 +156,7 @@ class Place:
     offset: float
     scores: Scores | None
     customers: int
+    is_penalised: bool = False
 
 
 def liking_at(place: Place) -> Liking:
@@ -158,7 +166,7 @@ def liking_at(place: Place) -> Liking:
         text = "the recipes that were tasted do not determine the utility of this one"
         return Liking(place.customers, NOT_DETERMINED, text=text)
     separation = evidence.separation
-    if separation is not None and not separation.determined.sees(row[None])[0]:
+    if separation is not None and not place.is_penalised and not separation.determined.sees(row[None])[0]:
         side = separation.side_of(row)
         text = "likes are separated" + (f", and it is on the side that was {side}" if side else "")
         return Liking(place.customers, NOT_DETERMINED, text=text)

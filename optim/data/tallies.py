@@ -26,6 +26,7 @@ class Tally:
         of_response: the cell of each response that was counted, in the panel's order.
         counted: which responses of the panel were counted.
         weight: the weight of each response that was counted.
+        squares: sum of the squared weights of a cell's responses; their number where each has the weight 1.
     """
 
     recipe: Int[np.ndarray, " cells"]
@@ -35,6 +36,7 @@ class Tally:
     of_response: Int[np.ndarray, " counted"]
     counted: Bool[np.ndarray, " responses"]
     weight: Float64[np.ndarray, " counted"]
+    squares: Float64[np.ndarray, " cells"]
 
     @property
     def responses(self) -> int:
@@ -61,17 +63,17 @@ def tally(
         weight = len(customer) / np.count_nonzero(answers) / answers[customer]
     keys = group[customer].astype(np.int64) * len(panel.recipes) + panel.recipe[counted]
     found, cell = _numbered(keys, len(panel.recipes) * (int(group.max(initial=0)) + 1))
+    count = lambda weights: np.bincount(cell, weights=weights, minlength=len(found)).astype(np.float64)
     like = panel.like[counted]
-    total = np.bincount(cell, weights=weight, minlength=len(found))
-    likes = np.bincount(cell, weights=weight * like, minlength=len(found))
     return Tally(
         recipe=found % len(panel.recipes),
         group=found // len(panel.recipes),
-        likes=likes,
-        dislikes=np.where(likes < total, total - likes, 0.0),
+        likes=count(weight * like),
+        dislikes=count(weight * ~like),
         of_response=cell,
         counted=counted,
         weight=weight,
+        squares=count(weight**2),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,20 +35,18 @@ Reads = Callable[[Float[Array, " d"]], Float[Array, " k"]]
 
 
 @dataclass(frozen=True)
-class LogOdds:
-    """The logit of a score that is P(like): it has a slope where the score itself is flat.
+class Saturation:
+    """P(like) is 1 or 0 at the best recipe, to the last bit of the run's precision; its logit still has a slope.
 
     Attributes:
-        value: at the best recipe.
-        stationarity: largest slope there along an allowed direction, per range.
-        saturated: whether P(like) is 1 or 0 there, to the last bit of the run's precision.
-        saturated_starts: at how many of the starts it is.
+        log_odds: the logit there.
+        stationarity: its largest slope there along an allowed direction, per range.
+        starts: at how many of the starts P(like) is 1 or 0.
     """
 
-    value: float
+    log_odds: float
     stationarity: float
-    saturated: bool
-    saturated_starts: int
+    starts: int
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,14 @@ class Certificate:
         stationarity: largest slope of the score along an allowed direction, per range of an ingredient; 0 at a peak.
         active: bounds that hold the recipe back, such as `sugar max`.
         best: which of the starts ended at the best recipe, from 0.
+        score: its score; −∞ where none is finite.
         stationary: whether `stationarity` is small, up to 1e-3 of 1 + |score|; of a saturated score, whose slope is
             always small, whether that of its logit is as well.
         spread: coordinates in which the agreeing starts differ by more than 1e-2 of the range: the least and the
             greatest value, in the user's units.
         unread: free coordinates that the score does not depend on, so far as it can be told; with a total, not an
             ingredient that alone fills up what the others leave.
-        log_odds: None where the score is not P(like).
+        saturation: None where the score is not P(like), or not saturated.
     """
 
     starts: int
@@ -77,10 +76,11 @@ class Certificate:
     stationarity: float
     active: tuple[str, ...]
     best: int
+    score: float
     stationary: bool
     spread: Mapping[str, tuple[float, float]]
     unread: tuple[str, ...]
-    log_odds: LogOdds | None
+    saturation: Saturation | None
 
 
 class _Survey(NamedTuple):
@@ -93,10 +93,8 @@ class _Survey(NamedTuple):
 def certify(
     space: RecipeSpace,
     recipes: Float[np.ndarray, "starts d"],
-    scores: Float[np.ndarray, " starts"],
-    gradient: Float[np.ndarray, " d"] | None = None,
+    score: Score,
     *,
-    score: Score | None = None,
     log_odds: Score | None = None,
     reads: Reads | None = None,
 ) -> Certificate:
@@ -105,33 +103,21 @@ def certify(
     Args:
         space: the recipes that are allowed.
         recipes: the trained recipes, with their settings, in the order of `space.coordinates`, in the run's precision.
-        scores: their scores, −∞ where there is none. High is good.
-        gradient: gradient of the score at the recipe with the highest one, where the score itself is not given.
-        score: the plain score, free of limits. Without it nothing is called unread.
+        score: the plain score, free of limits. High is good.
         log_odds: logit of the score, where the score is P(like) and nothing else.
         reads: what the parts of the score that can saturate are made from, such as the utilities behind a P(like).
             What these read is never called unread. Without them, nothing is where no coordinate has a slope.
-
-    Raises:
-        ValueError: the gradient and the score are both given, or neither is, or something needs the score beside it.
     """
-    if (gradient is None) == (score is None):
-        raise ValueError("give either the score or its gradient at the best recipe")
-    if score is None and not (log_odds is None and reads is None):
-        raise ValueError("give the score beside its log-odds or what it reads")
-    functions = [f for f in (score, log_odds, None if reads is None else _joined(reads)) if f is not None]
-    surveys = _survey(space, recipes, functions) if functions else []
-    logit = None if log_odds is None else surveys[1]
-    saturated = np.zeros(len(scores), bool) if logit is None else _saturated(scores, recipes.dtype)
-    best = _best(scores, saturated, logit)
-    region, point = region_of(space), recipes[best]
-    examine = lambda slope: _examine(jnp.asarray(slope), jnp.asarray(point), region)
-    stationarity = examine(surveys[0].slopes[best] if gradient is None else gradient)
+    survey = _survey(space, recipes, score)
+    values = survey.values[: len(recipes)].astype(float)
+    scores = np.where(np.isfinite(values), values, -np.inf)
+    best, found = int(np.argmax(scores)), None
+    region = region_of(space)
+    if log_odds is not None:
+        best, found = _by_log_odds(space, recipes, scores, log_odds)
+    point = recipes[best]
+    stationarity = _examine(survey.slopes[best], point, region)
     agreeing = scores >= scores[best] - AGREEMENT * (1 + abs(scores[best]))
-    found = None
-    if logit is not None:
-        slope = examine(logit.slopes[best])
-        found = LogOdds(float(logit.values[best]), slope, bool(saturated[best]), int(saturated.sum()))
     return Certificate(
         starts=len(scores),
         agreeing=int(agreeing.sum()),
@@ -139,10 +125,11 @@ def certify(
         stationarity=stationarity,
         active=_active(space, point, region),
         best=best,
+        score=float(scores[best]),
         stationary=_is_stationary(stationarity, float(scores[best]), found),
         spread=_spread(space, recipes[agreeing]),
-        unread=_unread(space, surveys, surely=reads is not None),
-        log_odds=found,
+        unread=_unread(space, recipes, survey, log_odds, reads),
+        saturation=found,
     )
 
 
@@ -151,12 +138,28 @@ def _joined(reads: Reads) -> Score:
     return lambda recipe: 0.5 * jnp.sum(reads(recipe) ** 2)
 
 
-def _survey(space: RecipeSpace, recipes: Float[np.ndarray, "starts d"], functions: Sequence[Score]) -> list[_Survey]:
-    """Values and slopes of some functions at the trained recipes and elsewhere, by one program."""
+def _survey(space: RecipeSpace, recipes: Float[np.ndarray, "starts d"], function: Score) -> _Survey:
+    """Values and slopes of a function at the trained recipes and elsewhere."""
     elsewhere = build_starts(ELSEWHERE, space, np.random.default_rng(0))
     points = jnp.concatenate([jnp.asarray(recipes), elsewhere.astype(recipes.dtype)])
-    both = lambda point: [jax.value_and_grad(function)(point) for function in functions]
-    return [_Survey(np.asarray(values), np.asarray(slopes)) for values, slopes in jax.jit(jax.vmap(both))(points)]
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(function)))(points)
+    return _Survey(np.asarray(values), np.asarray(slopes))
+
+
+def _by_log_odds(
+    space: RecipeSpace,
+    recipes: Float[np.ndarray, "starts d"],
+    scores: Float[np.ndarray, " starts"],
+    log_odds: Score,
+) -> tuple[int, Saturation | None]:
+    """The best of the starts by a score that is P(like). Among saturated ones, told apart by rounding, the logit decides."""
+    best, saturated = int(np.argmax(scores)), _saturated(scores, recipes.dtype)
+    if not saturated[best]:
+        return best, None
+    survey = _survey(space, recipes, log_odds)
+    best = int(np.argmax(np.where(saturated, survey.values[: len(scores)], -np.inf)))
+    slope = _examine(survey.slopes[best], recipes[best], region_of(space))
+    return best, Saturation(float(survey.values[best]), slope, int(saturated.sum()))
 
 
 def _saturated(likings: Float[np.ndarray, " starts"], dtype: np.dtype) -> Bool[np.ndarray, " starts"]:
@@ -165,19 +168,9 @@ def _saturated(likings: Float[np.ndarray, " starts"], dtype: np.dtype) -> Bool[n
     return (likings >= 1 - limits.eps) | ((likings >= 0) & (likings < limits.tiny))
 
 
-def _best(
-    scores: Float[np.ndarray, " starts"], saturated: Bool[np.ndarray, " starts"], log_odds: _Survey | None
-) -> int:
-    """The start with the highest score. Among saturated ones, which differ by rounding alone, the log-odds decide."""
-    highest = int(np.argmax(scores))
-    if log_odds is None or not saturated[highest]:
-        return highest
-    return int(np.argmax(np.where(saturated, log_odds.values[: len(scores)], -np.inf)))
-
-
-def _examine(gradient: Float[Array, " d"], point: Float[Array, " d"], region: Region) -> float:
+def _examine(gradient: Float[np.ndarray, " d"], point: Float[np.ndarray, " d"], region: Region) -> float:
     """Largest slope along an allowed direction, per range."""
-    return float(jnp.max(jnp.abs(_allowed_slope(gradient, point, region))))
+    return float(jnp.max(jnp.abs(_allowed_slope(jnp.asarray(gradient), jnp.asarray(point), region))))
 
 
 @jax.jit
@@ -186,12 +179,12 @@ def _allowed_slope(gradient: Float[Array, " d"], point: Float[Array, " d"], regi
     return feasible_gradient(-gradient, point, region) * region.ranges
 
 
-def _is_stationary(slope: float, score: float, log_odds: LogOdds | None) -> bool:
+def _is_stationary(slope: float, score: float, saturation: Saturation | None) -> bool:
     """Whether no allowed direction leads up."""
     small = slope <= STATIONARY * (1 + abs(score))
-    if log_odds is None or not log_odds.saturated:
+    if saturation is None:
         return small
-    return small and log_odds.stationarity <= STATIONARY * (1 + abs(log_odds.value))
+    return small and saturation.stationarity <= STATIONARY * (1 + abs(saturation.log_odds))
 
 
 def _active(space: RecipeSpace, point: Float[np.ndarray, " d"], region: Region) -> tuple[str, ...]:
@@ -210,20 +203,24 @@ def _spread(space: RecipeSpace, recipes: Float[np.ndarray, "agreeing d"]) -> dic
     return {space.coordinates[at]: (float(str(least[at])), float(str(greatest[at]))) for at in differ}
 
 
-def _unread(space: RecipeSpace, surveys: Sequence[_Survey], *, surely: bool) -> tuple[str, ...]:
+def _unread(
+    space: RecipeSpace,
+    recipes: Float[np.ndarray, "starts d"],
+    survey: _Survey,
+    log_odds: Score | None,
+    reads: Reads | None,
+) -> tuple[str, ...]:
     """Free coordinates by which no slope is anything but exactly 0, at any of the points.
 
-    Args:
-        space: the recipes that are allowed.
-        surveys: the score, and what else tells that a coordinate is read.
-        surely: whether no slope at all means that nothing is read, and not that the score is saturated everywhere.
+    What does not saturate is only looked at where the score itself has no slope.
     """
-    if not surveys:
-        return ()
     lower, upper = space.bounds
     free = lower < upper
-    still = free & np.all([(survey.slopes == 0).all(axis=0) for survey in surveys], axis=0)
-    if not surely and (still == free).all():
+    still = free & (survey.slopes == 0).all(axis=0)
+    for function in (log_odds, None if reads is None else _joined(reads)):
+        if function is not None and still.any():
+            still &= (_survey(space, recipes, function).slopes == 0).all(axis=0)
+    if reads is None and (still == free).all():  # the score may be saturated everywhere
         return ()
     filler = still & (np.arange(len(free)) < len(space.names))
     if space.total is not None and filler.sum() == 1:  # the total settles its amount: what the others leave

@@ -20,6 +20,7 @@ from optim.config.durations import steps
 from optim.config.optimizers import Rated
 from optim.config.schedules import (
     ConstantSchedule,
+    CosineDecaySchedule,
     CosineOnecycleSchedule,
     Cycle,
     JoinSchedules,
@@ -66,6 +67,8 @@ def rate_warnings(config: schema.Config, stage: Stage) -> tuple[str, ...]:
 def _of_schedule(block: Schedule, place: str, stage: Stage) -> tuple[str, ...]:
     """The warnings of a rate that changes."""
     resolve = partial(steps, steps_per_epoch=stage.steps_per_epoch, total=stage.length)
+    if isinstance(block, CosineDecaySchedule) and block.init_value > 0 and resolve(block.decay_steps) >= stage.length:
+        return ()  # as nearly every schedule is: it falls to 0 at the end of the stage, and not before
     warm_ups = _warm_ups(block, resolve, f"{place}.learning_rate", 0, stage.length)
     cut = [warm_up for warm_up in warm_ups if warm_up.is_cut(stage.length)]
     looked_at = _spread(0, stage.length - 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def make_fit(
     segments: Sequence[str] | None = None,
     features: str = "amounts",
     intercept: bool | None = None,
-    fixed: tuple[str, ...] = (),
+    fixed: Mapping[str, float] = MappingProxyType({}),
     by_customer: bool = False,
 ) -> Fit:
     """A fit in which every response is a customer's own.
@@ -113,7 +114,7 @@ def of_panel(
     kind: str = "linear",
     features: str = "amounts",
     intercept: bool | None = None,
-    fixed: tuple[str, ...] = (),
+    fixed: Mapping[str, float] = MappingProxyType({}),
     by_customer: bool = False,
 ) -> Fit:
     """The fit of a linear or quadratic utility to a panel, at coefficients of 0."""
@@ -125,7 +126,7 @@ def of_panel(
         panel.ingredients,
         Tasted(panel.amounts, {}, counts, len(groups)),
         lambda: None,  # type: ignore[arg-type, return-value]
-        fixed,
+        tuple(fixed),
     )
     model, parameters = Functional.split(module)
     counted = tally(panel, group, np.ones(len(panel.like), bool), by_customer=by_customer)
@@ -135,7 +136,7 @@ def of_panel(
 
 
 def newton(block: Block, steps: int = 60) -> Float64[np.ndarray, " m"]:
-    """Where the likelihood of a block is greatest, and of all such places the nearest to 0; plain Newton, in float64."""
+    """Where the likelihood of a block is greatest, and of such places the nearest to 0; plain Newton, in float64."""
     theta = np.zeros(len(block.names))
     for _ in range(steps):
         mean = expit(block.rows @ theta)
@@ -158,4 +159,4 @@ def at_maximum(design: Design) -> Design:
 
 def evidence(design: Design, strength: float = 0.0) -> tuple[BlockEvidence, ...]:
     """What there is to be said for a logistic fit."""
-    return evidence_of(design, SLOPES, strength)
+    return evidence_of(design, SLOPES, schema.Ridge(kind="ridge", strength=strength) if strength else None)

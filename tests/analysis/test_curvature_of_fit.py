@@ -27,7 +27,7 @@ def positive(random: Generator, size: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def tasted() -> dict[str, Fit]:
-    """120 customers in two groups, seven of fourteen recipes each, with tastes of their own; units of 5, 900 and .09."""
+    """120 customers in two groups, seven of fourteen recipes each, with tastes of their own; units 5, 900, .09."""
     random, found = default_rng(2), {}
     amounts = random.uniform([1, 100, 0.01], [5, 900, 0.09], (14, 3))
     customer = np.repeat(np.arange(120), 7)
@@ -118,7 +118,7 @@ def test_a_basis_of_what_rows_determine_spans_their_row_space(random: Generator)
 
 
 def test_no_combination_is_off_by_more_than_delta_of_its_standard_error(tasted: dict[str, Fit]) -> None:
-    """|a·(θ − θ̂)| ≤ δ · se(a) to second order, on the way of Newton's method to the maximum; equality for the worst a."""
+    """|a·(θ − θ̂)| ≤ δ · se(a) to second order, around the maximum; equality for the worst a."""
     random = default_rng(5)
     fit = tasted["quadratic"]
     best = at_maximum(fit.design)

@@ -22,7 +22,15 @@ def space(total: float | None = None) -> RecipeSpace:
 
 
 def one(recipe: np.ndarray, gradient: np.ndarray, total: float | None = None) -> Certificate:
-    return certify(space(total), recipe.astype(np.float32)[None], np.zeros(1), gradient.astype(np.float32))
+    slope = jnp.asarray(gradient, jnp.float32)
+    return certify(space(total), recipe.astype(np.float32)[None], lambda x: jnp.sum(slope * x))
+
+
+def scored(scores: list[float]) -> Certificate:
+    """Recipes that differ in their sugar, one for each score."""
+    recipes = np.tile(PEAK.astype(np.float32), (len(scores), 1))
+    recipes[:, 3] = np.arange(len(scores)) / 2
+    return certify(space(), recipes, lambda x: jnp.asarray(scores, x.dtype)[jnp.round(2 * x[3]).astype(int)])
 
 
 def test_active_bounds_are_named_and_fixed_ingredients_are_not() -> None:
@@ -31,22 +39,25 @@ def test_active_bounds_are_named_and_fixed_ingredients_are_not() -> None:
 
 
 def test_starts_agree_within_a_ten_thousandth_of_the_best_score() -> None:
-    recipes = np.tile(PEAK.astype(np.float32), (6, 1))
-    scores = np.array([-9.0, 0.0, -9e-5, -1.1e-4, -1.0, 0.0])
-    certificate = certify(space(), recipes, scores, np.zeros(4, np.float32))
+    certificate = scored([-9.0, 0.0, -9e-5, -1.1e-4, -1.0, 0.0])
     assert (certificate.starts, certificate.agreeing) == (6, 3)
 
 
 def test_agreement_is_relative_to_the_score() -> None:
-    recipes = np.tile(PEAK.astype(np.float32), (3, 1))
-    certificate = certify(space(), recipes, np.array([-1000.0, -1000.09, -1000.2]), np.zeros(4, np.float32))
-    assert certificate.agreeing == 2
+    assert scored([-1000.0, -1000.09, -1000.2]).agreeing == 2
 
 
 def test_the_best_recipe_is_the_one_that_is_examined() -> None:
     recipes = np.stack([PEAK, [0.0, 1.0, 1.5, 4.0]]).astype(np.float32)
-    assert certify(space(), recipes, np.array([1.0, 2.0]), np.zeros(4, np.float32)).active[0] == "butter min"
-    assert certify(space(), recipes, np.array([2.0, 1.0]), np.zeros(4, np.float32)).active == ("eggs max",)
+    sweet, plain = certify(space(), recipes, lambda x: x[3]), certify(space(), recipes, lambda x: -x[3])
+    assert (sweet.active[0], sweet.best, sweet.score) == ("butter min", 1, 4.0)
+    assert (plain.active, plain.best, plain.score) == (("eggs max",), 0, -0.5)
+
+
+def test_a_recipe_without_a_finite_score_is_never_the_best() -> None:
+    recipes = np.stack([PEAK, [0.0, 1.0, 1.5, 4.0]]).astype(np.float32)
+    assert certify(space(), recipes, lambda x: jnp.where(x[3] > 1, jnp.nan, x[0])).best == 0
+    assert certify(space(), recipes, lambda x: x[0] * jnp.nan).score == -np.inf
 
 
 def test_a_slope_that_pushes_against_a_bound_is_no_slope() -> None:
@@ -74,18 +85,18 @@ def test_violation_is_in_the_units_of_the_user() -> None:
 
 def test_starts_that_agree_in_score_but_not_in_recipe_are_told_by_coordinate() -> None:
     salt = np.array([4.43, 0.3, 9.8, 5.0, 1.2, 7.7, 8.8, 2.5])
-    found = from_recipes(np.column_stack([np.full(8, 2.0), salt]), np.zeros(8))
+    found = from_recipes(np.column_stack([np.full(8, 2.0), salt]))
     assert (found.agreeing, found.spread) == (8, {"salt": (0.3, 9.8)})
 
 
 def test_a_start_with_a_lower_score_does_not_spread_the_recipe() -> None:
-    found = from_recipes([[2.0, 4.4], [2.0, 4.4], [3.0, 9.0]], np.array([0.0, 0.0, -1.0]))
+    found = from_recipes([[2.0, 4.4], [2.0, 4.4], [3.0, 9.0]])
     assert (found.agreeing, found.spread) == (2, {})
 
 
 def test_a_spread_is_measured_by_the_range() -> None:
     """A hundredth of the range of sugar is 0.03, of salt 0.1."""
-    found = from_recipes([[2.0, 4.40], [2.04, 4.49]], np.zeros(2))
+    found = from_recipes([[2.0, 4.40], [2.04, 4.49]])
     assert found.spread == {"sugar": (2.0, 2.04)}
 
 
@@ -95,8 +106,9 @@ def two(**settings: SettingSpace) -> RecipeSpace:
     return RecipeSpace(("sugar", "salt", "flour"), ("",) * 3, lower, upper, np.zeros(3), None, settings)
 
 
-def from_recipes(sugar_and_salt: ArrayLike, scores: np.ndarray) -> Certificate:
-    return certify(two(), with_flour(sugar_and_salt), scores, np.zeros(3, np.float32))
+def from_recipes(sugar_and_salt: ArrayLike) -> Certificate:
+    """Of a score that falls where there is much sugar."""
+    return certify(two(), with_flour(sugar_and_salt), lambda x: -jnp.maximum(x[0] - 2.5, 0.0))
 
 
 def with_flour(sugar_and_salt: ArrayLike) -> np.ndarray:
@@ -108,8 +120,7 @@ def with_flour(sugar_and_salt: ArrayLike) -> np.ndarray:
 
 
 def judged(recipes: np.ndarray, score: Any, space: RecipeSpace | None = None, **more: Any) -> Certificate:
-    scores = np.array([float(score(jnp.asarray(recipe))) for recipe in recipes])
-    return certify(space or two(), recipes, scores, score=score, **more)
+    return certify(space or two(), recipes, score, **more)
 
 
 def test_a_setting_that_no_score_reads_is_told() -> None:
@@ -177,10 +188,10 @@ def test_a_score_that_reads_nothing_is_told_where_what_it_reads_is_known() -> No
 def test_among_saturated_scores_the_highest_log_odds_are_the_best() -> None:
     found = judged(SUGARS, **like(50.0))
     assert (found.agreeing, found.best) == (3, 1)
-    assert found.log_odds is not None
-    assert (found.log_odds.saturated, found.log_odds.saturated_starts) == (True, 3)
-    assert found.log_odds.value == pytest.approx(50 * 3.9, rel=1e-6)
-    assert found.log_odds.stationarity == pytest.approx(50 * 3, rel=1e-6)  # per range of sugar, which is 3
+    assert found.saturation is not None
+    assert found.saturation.starts == 3
+    assert found.saturation.log_odds == pytest.approx(50 * 3.9, rel=1e-6)
+    assert found.saturation.stationarity == pytest.approx(50 * 3, rel=1e-6)  # per range of sugar, which is 3
     assert found.stationarity < 1e-12
     assert not found.stationary
 
@@ -188,8 +199,8 @@ def test_among_saturated_scores_the_highest_log_odds_are_the_best() -> None:
 def test_among_scores_that_are_0_to_the_last_bit_as_well() -> None:
     found = judged(SUGARS, **like(-100.0))
     assert (found.best, found.stationary) == (0, False)
-    assert found.log_odds is not None
-    assert (found.log_odds.saturated, found.log_odds.saturated_starts) == (True, 3)
+    assert found.saturation is not None
+    assert found.saturation.starts == 3
 
 
 def test_a_saturated_score_at_its_bound_is_stationary() -> None:
@@ -201,21 +212,19 @@ def test_saturation_is_counted_by_start_and_by_precision() -> None:
     """σ(18) = 1 − 1.5e-8 is 1 in single precision."""
     recipes = with_flour([[4.0, 1.0], [1.0, 1.0]])  # utilities 18 and 4.5
     single = judged(recipes, **like(4.5))
-    assert single.log_odds is not None
-    assert (single.log_odds.saturated, single.log_odds.saturated_starts) == (True, 1)
+    assert single.saturation is not None
+    assert single.saturation.starts == 1
 
 
 @pytest.mark.usefixtures("float64")
 def test_a_probability_short_of_1_is_not_saturated_in_double_precision() -> None:
     found = judged(with_flour([[4.0, 1.0], [1.0, 1.0]]).astype(float), **like(4.5))
-    assert found.log_odds is not None
-    assert (found.best, found.log_odds.saturated, found.log_odds.saturated_starts) == (0, False, 0)
+    assert (found.best, found.saturation) == (0, None)
 
 
 def test_a_small_probability_is_not_saturated() -> None:
     found = judged(SUGARS, **like(-20.0))  # 1e-13 at best
-    assert found.log_odds is not None
-    assert not found.log_odds.saturated
+    assert found.saturation is None
 
 
 # Whether the slope is small
@@ -224,21 +233,11 @@ def test_a_small_probability_is_not_saturated() -> None:
 @pytest.mark.parametrize(("slope", "small"), [(0.99e-3, True), (1.01e-3, False)])
 def test_a_slope_is_small_up_to_a_thousandth(slope: float, small: bool) -> None:
     """Of 1 + |score| = 10, per range of sugar, which is 4."""
-    recipe, gradient = PEAK.astype(np.float32)[None], np.array([0.0, 0.0, 0.0, 10 * slope / 4], np.float32)
-    assert certify(space(), recipe, np.array([-9.0]), gradient).stationary is small
+    recipe = PEAK.astype(np.float32)[None]
+    assert certify(space(), recipe, lambda x: 10 * slope / 4 * (x[3] - recipe[0, 3]) - 9).stationary is small
 
 
-def test_the_gradient_may_be_taken_from_the_score() -> None:
+def test_the_slope_is_that_of_the_score() -> None:
     found = judged(with_flour([[2.0, 3.0]]), lambda x: 0.5 * x[0] - (x[1] - 3) ** 2)
     assert found.stationarity == pytest.approx(1.5)
-    assert found.log_odds is None
-
-
-def test_what_a_certificate_is_made_from_goes_together() -> None:
-    recipe, score = with_flour([[2.0, 3.0]]), lambda x: x[0]
-    for more in ({}, {"gradient": np.zeros(3, np.float32), "score": score}):
-        with pytest.raises(ValueError, match=r"^give either the score or its gradient at the best recipe$"):
-            certify(two(), recipe, np.zeros(1), **more)
-    for name in ("log_odds", "reads"):
-        with pytest.raises(ValueError, match=r"^give the score beside its log-odds or what it reads$"):
-            certify(two(), recipe, np.zeros(1), np.zeros(3, np.float32), **{name: score})
+    assert found.saturation is None

@@ -57,7 +57,8 @@ def test_a_gradient_loses_what_bounds_and_total_forbid() -> None:
 
 def test_a_certificate_names_the_parts_of_a_complex_setting() -> None:
     point = np.array([[2.0, 2.0, 38.0, 0.0, -2.0]], np.float32)
-    found = certify(space(), point, np.zeros(1), np.array([0, 0, 1, 0.5, -1], np.float32))
+    slope = jnp.array([0, 0, 1, 0.5, -1], jnp.float32)
+    found = certify(space(), point, lambda x: jnp.sum(slope * x))
     assert found.active == ("heat max", "shake_imag min")
     assert found.stationarity == 0.5 * 4
 
