@@ -86,6 +86,19 @@ def cocktail() -> Path:
     pytest.skip("the cocktail data are absent: set OPTIM_DATA to the folder that holds cocktail/")
 
 
+@pytest.fixture(scope="session")
+def case() -> Callable[[str], Path]:
+    """Folder of one of the small inputs that once failed; the test is skipped where it is absent."""
+
+    def folder(name: str) -> Path:
+        found = Path(__file__).parent.parent.parent / "shared" / "cases" / name
+        if not (found / "expected.md").is_file():
+            pytest.skip(f"{found} is absent: it stands beside the checkout")
+        return found
+
+    return folder
+
+
 @pytest.fixture
 def float64() -> Iterator[None]:
     """Double precision for one test."""

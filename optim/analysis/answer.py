@@ -21,10 +21,11 @@ from optim.analysis.cake_answer import (
     status_of,
 )
 from optim.analysis.fit_findings import FitExaminer, FitFindings
+from optim.analysis.forewarnings import forewarnings
 from optim.analysis.panel_answer import likelihood_answer, standard_error_scores
 from optim.analysis.tasted_answer import Tasted, tasted_answer, whereabouts
 from optim.analysis.uncertainty import Scores
-from optim.analysis.verdicts import NOT_KNOWN, Caveat, worst
+from optim.analysis.verdicts import Caveat, worst
 from optim.config import schema
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
@@ -55,7 +56,7 @@ def answer(study: Study, state: State) -> dict[str, Any]:
     member: Parameters = {"model": jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), state.parameters["model"])}
     bakes = [stage for stage in study.stages if stage.bakes]
     fitted = _fitted(study, state, member["model"])
-    caveats = [] if fitted is None else list(fitted.findings.caveats)
+    caveats = list(forewarnings(study)) + ([] if fitted is None else list(fitted.findings.caveats))
     caveats += _of_properties(study, member["model"])
     result: dict[str, Any] = {}
     if bakes:
@@ -105,11 +106,6 @@ def _baked(
         mean, by_group = fitted.likings.of(amounts, where.outside)
         result["liking"] = liking_json(study, mean, by_group)
         status["liking"] = mean.status
-        caveats += [
-            Caveat(f"liking.by_group.{group}", NOT_KNOWN, f"{group}: nobody was asked; left out of the mean")
-            for group, one in by_group.items()
-            if one.status == NOT_KNOWN
-        ]
         if mean.mean is None:
             caveats.append(Caveat("liking", mean.status, f"P(like) of this recipe: {mean.text}"))
         if rests_on_liking(study.config.stages[stage.name]):

@@ -235,8 +235,8 @@ def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
         found.append(Caveat("recipe", NOT_SETTLED, text))
     if not certificate.stationary:
         text = (
-            f"the score still changes by {_slope(cake):.3g} per range of an ingredient: raise stages.{stage.name}.length, "
-            "or another learning rate"
+            f"the score still changes by {_slope(cake):.3g} per range of an ingredient: raise "
+            f"stages.{stage.name}.length, or take another learning rate"
         )
         found.append(Caveat("score", NOT_SETTLED, text))
     for name, (low, high) in certificate.spread.items():

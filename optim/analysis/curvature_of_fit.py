@@ -106,7 +106,7 @@ class Curvature:
     def sandwich(
         self, functionals: Float64[np.ndarray, "n p"], scores: Float64[np.ndarray, "p p"]
     ) -> Float64[np.ndarray, "n n"]:
-        """Robust covariance A H⁻¹ B H⁻¹ Aᵀ, with B the sum of the outer products of the clusters' scores (White 1982)."""
+        """Robust covariance A H⁻¹ B H⁻¹ Aᵀ, with B the sum of the outer products of scores (White 1982)."""
         inner = self._solve((functionals @ self.basis).T)
         return inner.T @ (self.basis.T @ scores @ self.basis) @ inner
 
@@ -140,8 +140,8 @@ def krylov(
 ) -> Curvature:
     """The curvature on the Krylov space of the gradient, by so many steps of Lanczos with full reorthogonalisation.
 
-    δ² there is ‖g‖² e₁ᵀT⁻¹e₁, what conjugate gradients would have reached: it rises to the true one. The eigenvalues of T
-    lie between those of the Hessian, so that a negative one proves that this is no minimum.
+    δ² there is ‖g‖² e₁ᵀT⁻¹e₁, what conjugate gradients would have reached: it rises to the true one. The eigenvalues of
+    T lie between those of the Hessian, so that a negative one proves that this is no minimum.
     """
     size = float(np.linalg.norm(gradient))
     if not size:

@@ -96,7 +96,7 @@ class Block:
 
 
 Row = Callable[[Float64[np.ndarray, " k"], int], tuple[Float64[np.ndarray, " m"], float]]
-"""(features of a recipe in the user's units, group) → its row in the group's block, and what is added to row @ theta."""
+"""(features of a recipe in the user's units, group) → its row in the group's block, and what is added to row @ θ."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,9 +124,9 @@ def _firth_gradient(
 def has_finite_maximum(evidence: BlockEvidence) -> bool:
     """Whether the curvature alone proves that the likelihood of a block has its maximum at finite coefficients.
 
-    For a logistic likelihood it does where δ · max ‖x‖ ≤ 1/2, the lengths of the rows taken in the metric of the inverse
-    Hessian, in which they are the standard errors of the cells' utilities (Bach 2010, "Self-concordant analysis for
-    logistic regression", proposition 2). Where likes are separated it cannot hold.
+    For a logistic likelihood it does where δ · max ‖x‖ ≤ 1/2, the lengths of the rows taken in the metric of the
+    inverse Hessian, in which they are the standard errors of the cells' utilities (Bach 2010, "Self-concordant analysis
+    for logistic regression", proposition 2). Where likes are separated it cannot hold.
     """
     if not len(evidence.block.rows):
         return True

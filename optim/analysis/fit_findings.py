@@ -52,7 +52,7 @@ class FitCertificate:
         gradient_norm: of the loss as it is trained, by the module's parameters.
         parameters: how many are trained.
         rank: of the Hessian.
-        condition: of the Hessian, its diagonal scaled to 1, without what the data say nothing of; None without curvature.
+        condition: of the Hessian, its diagonal scaled to 1, without what the data say nothing of; None without one.
         is_exact: whether all of the Hessian was looked at, and not the Krylov space of the gradient alone.
         text: what was found, and what to do about it.
         modifications: what bends training.
@@ -258,7 +258,7 @@ class FitExaminer:
     def _unless_flat(
         self, model_parameters: Parameters, curvature: Curvature, exact: bool, text: str
     ) -> tuple[Status, str]:
-        """A utility that is not linear in its parameters may be flat in some: a minimum in what bends proves no other."""
+        """A utility that is not linear in its parameters may be flat in some: what bends says nothing of them."""
         count = self._parameters(model_parameters)
         if curvature.rank == count:
             return CHECKED, f"{text} near here"
@@ -327,8 +327,8 @@ class FitExaminer:
         if count <= recipes * len(self.study.groups):
             return []
         text = (
-            f"{count} parameters, {recipes} distinct recipes: between and beyond them the utility is what its form makes "
-            "of it; `data.evaluation={share: 0.2, by: recipe}` tells how good a guess that is"
+            f"{count} parameters, {recipes} distinct recipes: between and beyond them the utility is what its form "
+            "makes of it; `data.evaluation={share: 0.2, by: recipe}` tells how good a guess that is"
         )
         return [Caveat(PARAMETERS, NOT_DETERMINED, text)]
 
@@ -339,8 +339,8 @@ class FitExaminer:
         if not far:
             return []
         text = (
-            f"the utility runs away: it is beyond ±{FAR:g} for {far} of {len(utility)} pairs of group and recipe, where "
-            "P(like) is 0 or 1 to six digits, and longer training makes it larger"
+            f"the utility runs away: it is beyond ±{FAR:g} for {far} of {len(utility)} pairs of group and recipe, "
+            "where P(like) is 0 or 1 to six digits, and longer training makes it larger"
         )
         return [Caveat(PARAMETERS, NOT_DETERMINED, text)]
 
@@ -375,7 +375,8 @@ def _undetermined(blocks: list[tuple[Block, Determined]]) -> list[Caveat]:
     for block, determined in blocks:
         status = NOT_DETERMINED if len(block.rows) else NOT_KNOWN
         why = reasons(block, determined)
-        found += [Caveat(PARAMETERS, status, "; ".join(why))] if why else []
+        left_out = "" if len(block.rows) else "; what they like is left out of every mean"
+        found += [Caveat(PARAMETERS, status, "; ".join(why) + left_out)] if why else []
     return found
 
 

@@ -156,8 +156,8 @@ def _hardly(block: Block, determined: Determined) -> tuple[str, ...]:
     if determined.condition <= HARDLY:
         return ()
     text = (
-        f"{block.place}the coefficients are hardly determined (condition {determined.condition:.2g}): one column of the "
-        "design all but follows from the others, as where amounts have one sum but for rounding"
+        f"{block.place}the coefficients are hardly determined (condition {determined.condition:.2g}): one column of "
+        "the design all but follows from the others, as where amounts have one sum but for rounding"
     )
     return (text,)
 

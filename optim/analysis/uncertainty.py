@@ -1,8 +1,8 @@
 """How sure the coefficients of a fit are, and P(like) of a recipe: standard errors, robust ones, and intervals.
 
 Standard errors are those of the observed information; beside them stands the sandwich by customer, which holds where a
-customer's responses depend on one another (White 1982, "Maximum likelihood estimation of misspecified models"; Liang and
-Zeger 1986), without a correction for few customers. Intervals are Wald's at 95 %; those of P(like) are taken on the
+customer's responses depend on one another (White 1982, "Maximum likelihood estimation of misspecified models"; Liang
+and Zeger 1986), without a correction for few customers. Intervals are Wald's at 95 %; those of P(like) are taken on the
 scale of the logit, so that they stay between 0 and 1.
 """
 

@@ -185,6 +185,6 @@ def _scores(scores: Mapping[str, Any]) -> str:
         return "not finite"
     null = scores["null"]
     return (
-        f"{scores['loss_per_response']:.4f} a response, Brier {scores['brier']:.4f}, accuracy {scores['accuracy']:.3f}; "
-        f"one rate for all: {null['log_likelihood']:.4f}, {null['brier']:.4f}, {null['accuracy']:.3f}"
+        f"{scores['loss_per_response']:.4f} a response, Brier {scores['brier']:.4f}, accuracy {scores['accuracy']:.3f}"
+        f"; one rate for all: {null['log_likelihood']:.4f}, {null['brier']:.4f}, {null['accuracy']:.3f}"
     )

@@ -305,7 +305,7 @@ class Lbfgs(OptimizerBase):
 class Newton(OptimizerBase):
     """Newton's method with the exact Hessian and a line search: nothing to tune, for up to a few thousand parameters.
     Full batches and fit stages only: it searches one fixed loss and knows no bounds. What the loss does not determine
-    stays where it began."""
+    does not wander."""
 
     name: Literal["newton"]
     """Optimizer."""

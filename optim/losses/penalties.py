@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from optim.autodiff import log1pexp
 from optim.config import schema
 from optim.data.panel import Panel
+from optim.data.tallies import tally
 from optim.losses.objective import Parameters
 
 UtilityOf = Callable[[Parameters, Float[Array, " f"]], Float[Array, ""]]
@@ -116,15 +117,12 @@ class Firth:
     @classmethod
     def of(cls, panel: Panel, group: Int[np.ndarray, " customers"]) -> Firth:
         """For the responses of a panel that are not held out, of customers in these groups, numbered from 0."""
-        groups, recipes = int(np.max(group, initial=0)) + 1, len(panel.recipes)
-        counted = ~panel.held_out
-        pair = group[panel.customer_of_response()[counted]] * recipes + panel.recipe[counted]
-        cell, count = np.unique(pair, return_counts=True)
-        owner = cell // recipes
-        sizes = np.bincount(owner, minlength=groups)
-        place = np.arange(len(cell)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        recipe, responses = np.zeros((2, groups, int(sizes.max())), int)
-        recipe[owner, place], responses[owner, place] = cell % recipes, count
+        counted = tally(panel, group, ~panel.held_out, by_customer=False)
+        owner = counted.group
+        sizes = np.bincount(owner, minlength=int(np.max(group, initial=0)) + 1)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        recipe, responses = np.zeros((2, len(sizes), int(sizes.max())), int)
+        recipe[owner, place], responses[owner, place] = counted.recipe, counted.likes + counted.dislikes
         return cls(recipe, responses)
 
     def constants(

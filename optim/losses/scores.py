@@ -65,8 +65,8 @@ class RecipeForStrangers(Recipe):
         if name == "liking":
             who = choices(self.strangers, "and")
             raise UserError(
-                f"the score reads P(like), which is not known of {who}: nobody there was asked; leave those customers out "
-                "of the table, or ask some of them"
+                f"the score reads P(like), which is not known of {who}: nobody there was asked; leave those customers "
+                "out of the table, or ask some of them"
             )
         return super().__getattribute__(name)
 

@@ -1,7 +1,7 @@
 """Coefficients of utilities that are polynomials of their features, in the module's scaled features and in the user's.
 
-A linear or quadratic utility is θ · t(z): the terms t of scaled features z = (f − center) / scale are the constant (where
-there is one), the features and their products, in this order.
+A linear or quadratic utility is θ · t(z): the terms t of scaled features z = (f − center) / scale are the constant
+(where there is one), the features and their products, in this order.
 """
 
 from __future__ import annotations

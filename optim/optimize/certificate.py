@@ -152,7 +152,7 @@ def _by_log_odds(
     scores: Float[np.ndarray, " starts"],
     log_odds: Score,
 ) -> tuple[int, Saturation | None]:
-    """The best of the starts by a score that is P(like). Among saturated ones, told apart by rounding, the logit decides."""
+    """The best of the starts by a score that is P(like). Among saturated ones, all alike, the logit decides."""
     best, saturated = int(np.argmax(scores)), _saturated(scores, recipes.dtype)
     if not saturated[best]:
         return best, None

@@ -50,10 +50,10 @@ class NewtonState(NamedTuple):
 def newton() -> optax.GradientTransformationExtraArgs:
     """Newton's method for any smooth loss, convex or not.
 
-    The step is −Σ vᵢ (vᵢ · gradient) / |λᵢ| over the eigenpairs of the Hessian. With absolute values it descends where
-    the loss bends downwards, too (Dauphin et al. 2014, "Identifying and attacking the saddle point problem"). An
-    eigenvalue that is zero to within rounding is left out: what the loss does not determine stays where it began. The
-    step is halved until the loss falls by a share of what the slope predicts (Armijo 1966), or, where that is less than
+    The step is −Σ vᵢ (vᵢ · gradient) / |λᵢ| over the eigenpairs of the Hessian, its diagonal scaled to ±1. With
+    absolute values it descends where the loss bends downwards, too (Dauphin et al. 2014, "Identifying and attacking the
+    saddle point problem"). An eigenvalue that is zero to within rounding is left out: what the loss does not determine
+    does not wander. The step is halved until the loss falls by a share of what the slope predicts (Armijo 1966), or, where that is less than
     the loss can show, does not rise by more than its rounding: so the steps go on down to the rounding of the gradient.
     Where no share of the step is acceptable, as where the loss or its Hessian is not finite, the parameters stay.
 
@@ -95,14 +95,18 @@ def _hessian(value_fn: Value, x: Float[Array, " p"]) -> Float[Array, "p p"]:
 def _newton_step(hessian: Float[Array, "p p"], gradient: Float[Array, " p"]) -> Float[Array, " p"]:
     """Where the gradient vanishes, by the quadratic with the absolute eigenvalues; zero along flat directions."""
     finite = jnp.all(jnp.isfinite(hessian))
-    eigenvalues, directions = jnp.linalg.eigh(jnp.where(finite, hessian, 0.0))
+    diagonal = jnp.abs(jnp.diag(hessian))
+    # In units in which each parameter bends alike: a group of ten customers is not flat beside one of a million.
+    units = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    scaled = hessian * units[:, None] * units
+    eigenvalues, directions = jnp.linalg.eigh(jnp.where(finite, scaled, 0.0))
     sizes = jnp.abs(eigenvalues)
     zero = FLAT_WITHIN * len(gradient) * jnp.finfo(gradient.dtype).eps * jnp.max(sizes)
     curved = sizes > zero
-    along = jnp.where(curved, -(gradient @ directions) / jnp.where(curved, sizes, 1.0), 0.0)
+    along = jnp.where(curved, -((units * gradient) @ directions) / jnp.where(curved, sizes, 1.0), 0.0)
     # Rounding of the eigenvectors must not move a parameter that plays no part at all.
     plays_a_part = jnp.any(hessian != 0, axis=1)
-    return jnp.where(plays_a_part, directions @ along, 0.0)
+    return jnp.where(plays_a_part, units * (directions @ along), 0.0)
 
 
 def _share(

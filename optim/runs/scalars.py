@@ -65,7 +65,10 @@ def worst_customers(stage: Stage, record: ChunkRecord) -> str:
     return "\n".join(["| customer | gradient norm |", "|---|---|", *rows])
 
 
-def warnings_table(result: Mapping[str, Any]) -> str:
-    """A table (Markdown) of what a reader of the answer should know."""
-    rows = [f"| {one['about']} | {one['status']} | {one['text']} |" for one in result.get("warnings", ())]
-    return "\n".join(["| about | status | |", "|---|---|---|", *rows]) if rows else "none"
+def worth_table(result: Mapping[str, Any]) -> str:
+    """A table (Markdown) of what the numbers of an answer are worth, and of what a reader should know."""
+    likelihood = result.get("likelihood", {}).get("certificate", {})
+    status = {**result.get("status", {}), **({"fit": likelihood["status"]} if likelihood else {})}
+    rows = [f"| {name} | {worth} | |" for name, worth in status.items()]
+    rows += [f"| {one['about']} | {one['status']} | {one['text']} |" for one in result.get("warnings", ())]
+    return "\n".join(["| what | status | |", "|---|---|---|", *rows])

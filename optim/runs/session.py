@@ -21,7 +21,7 @@ from optim.runs.files import digest_of_text, write_atomically
 from optim.runs.info import EventName, RunInfo, Skip, Status, current_command, write_result
 from optim.runs.observer import Observer
 from optim.runs.restore import open_checkpoints, restore_due
-from optim.runs.scalars import warnings_table
+from optim.runs.scalars import worth_table
 from optim.runs.settling import SettlingCurve
 from optim.runs.signals import StopSignal
 from optim.runs.sinks import RunSinks
@@ -201,7 +201,7 @@ class Session:
             raise DivergedError(f"{error}. {_REMEDY}") from error
         self.step = step = int(state.step)
         metrics = final_metrics(result)
-        curves.text(step + 1, "warnings", warnings_table(result))  # after `step`, so that a resume writes it anew
+        curves.text(step + 1, "worth", worth_table(result))  # after `step`, so that a resume writes it anew
         curves.final(step, _hparams(self.study.config), metrics)
         write_result(self.directory.result, result)
         self.info = self.info.model_copy(update={"metrics": metrics})

@@ -54,7 +54,7 @@ def test_the_learning_rate_is_the_one_of_the_schedule(small: Studies, tmp_path: 
 def test_texts_hold_the_config_and_the_worst_customers(small: Studies, tmp_path: Path) -> None:
     run(small(), tmp_path, "run")
     found = texts(tmp_path / "run" / "tensorboard")
-    assert set(found) == {"config", "fit/customers/worst", "warnings"}
+    assert set(found) == {"config", "fit/customers/worst", "worth"}
     assert found["config"][0][0] == 0
     assert "kind: quadratic" in found["config"][0][1]
     assert "customer-00" in found["fit/customers/worst"][0][1]
