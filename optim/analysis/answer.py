@@ -20,7 +20,7 @@ from optim.analysis.cake_answer import (
     liking_json,
     status_of,
 )
-from optim.analysis.fit_findings import FitExaminer, FitFindings
+from optim.analysis.fit_findings import Examiners, FitExaminer, FitFindings
 from optim.analysis.forewarnings import forewarnings
 from optim.analysis.panel_answer import likelihood_answer, standard_error_scores
 from optim.analysis.tasted_answer import Tasted, tasted_answer, whereabouts
@@ -46,18 +46,20 @@ class _Fitted:
     likings: Likings
 
 
-def answer(study: Study, state: State) -> dict[str, Any]:
+def answer(study: Study, state: State, examiners: Examiners | None = None) -> dict[str, Any]:
     """What a finished run has found, ready for JSON; keys that were not computed are absent.
 
     Args:
         study: the study.
         state: its final state.
+        examiners: of the study's fits, where there are some already.
     """
+    examiners = examiners or Examiners(study)
     member: Parameters = {"model": jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), state.parameters["model"])}
     bakes = [stage for stage in study.stages if stage.bakes]
-    fitted = _fitted(study, state, member["model"])
-    caveats = list(forewarnings(study)) + ([] if fitted is None else list(fitted.findings.caveats))
-    caveats += _of_properties(study, member["model"])
+    fitted = _fitted(study, examiners, member["model"])
+    caveats = list(forewarnings(examiners)) + ([] if fitted is None else list(fitted.findings.caveats))
+    caveats += _of_properties(study, examiners, member["model"])
     result: dict[str, Any] = {}
     if bakes:
         cake = best_cake(study, bakes[-1], state)
@@ -70,24 +72,24 @@ def answer(study: Study, state: State) -> dict[str, Any]:
     return _without_holes(result)
 
 
-def _fitted(study: Study, state: State, member: Parameters) -> _Fitted | None:
+def _fitted(study: Study, examiners: Examiners, member: Parameters) -> _Fitted | None:
     fits = [stage for stage in study.stages if isinstance(stage.objective, PanelObjective)]
     if not fits:
         return None
-    examiner = FitExaminer(study, fits[-1])
+    examiner = examiners(fits[-1])
     findings = examiner.findings(member, stopped_early=fits[-1].patience is not None)
     scores = standard_error_scores(study, examiner, findings)
     return _Fitted(examiner, findings, scores, Likings(study, member, findings, scores))
 
 
-def _of_properties(study: Study, member: Parameters) -> list[Caveat]:
+def _of_properties(study: Study, examiners: Examiners, member: Parameters) -> list[Caveat]:
     """What there is to say of fits of properties whose parameters no later stage has changed."""
     found: list[Caveat] = []
     fits = [stage for stage in study.stages if not stage.bakes]
     for index, stage in enumerate(fits):
         later = {part for other in fits[index + 1 :] for part in other.train or ()}
         if not isinstance(stage.objective, PanelObjective) and not later.intersection(stage.train or ()):
-            found += FitExaminer(study, stage).findings(member, stopped_early=False).caveats
+            found += examiners(stage).findings(member, stopped_early=False).caveats
     return found
 
 

@@ -124,20 +124,17 @@ def decrement(parts: Sequence[Curvature]) -> float:
     return float(np.sqrt(sum(part.squared_decrement for part in parts)))
 
 
-def dense(
-    gradient: Float64[np.ndarray, " p"],
-    product: Callable[[Float64[np.ndarray, " p"]], Float64[np.ndarray, " p"]],
-) -> Curvature:
+Products = Callable[[Float64[np.ndarray, "k p"]], Float64[np.ndarray, "k p"]]
+"""Directions, one a row → Hessian times each of them."""
+
+
+def dense(gradient: Float64[np.ndarray, " p"], products: Products) -> Curvature:
     """The curvature from Hessian–vector products, one for each parameter."""
-    hessian = np.stack([product(row) for row in np.eye(len(gradient))]) if len(gradient) else np.zeros((0, 0))
+    hessian = products(np.eye(len(gradient)))
     return Curvature.of(gradient, (hessian + hessian.T) / 2, np.eye(len(gradient)), FLAT)
 
 
-def krylov(
-    gradient: Float64[np.ndarray, " p"],
-    product: Callable[[Float64[np.ndarray, " p"]], Float64[np.ndarray, " p"]],
-    steps: int,
-) -> Curvature:
+def krylov(gradient: Float64[np.ndarray, " p"], products: Products, steps: int) -> Curvature:
     """The curvature on the Krylov space of the gradient, by so many steps of Lanczos with full reorthogonalisation.
 
     δ² there is ‖g‖² e₁ᵀT⁻¹e₁, what conjugate gradients would have reached: it rises to the true one. The eigenvalues of
@@ -149,7 +146,7 @@ def krylov(
     basis = [gradient / size]
     images: list[np.ndarray] = []
     for _ in range(min(steps, len(gradient))):
-        image = product(basis[-1])
+        (image,) = products(basis[-1][None])
         images.append(image)
         rest = image
         for _ in range(2):  # once more, for what rounding has left

@@ -154,11 +154,11 @@ def general_curvature(at: Bound, work: int) -> tuple[Curvature, bool]:
         The curvature, and whether it is of the whole space.
     """
     gradient = at.gradient / at.variance
-    product = lambda direction: at.product(direction) / at.variance
+    products = lambda directions: at.products(directions) / at.variance
     affordable = max(LEAST_PRODUCTS, (work // 10 + MOMENT) // (2 * max(len(at.total.weights), 1)))
     if len(gradient) <= min(affordable, MOST_DENSE):
-        return dense(gradient, product), True
-    return krylov(gradient, product, min(affordable, MOST_DENSE)), False
+        return dense(gradient, products), True
+    return krylov(gradient, products, min(affordable, MOST_DENSE)), False
 
 
 LEAST_PRODUCTS, MOST_DENSE = 20, 1000

@@ -351,6 +351,18 @@ class FitExaminer:
         return utilities_of(self.study.model, model_parameters, amounts, self.counted.recipe, self.counted.group)
 
 
+class Examiners:
+    """The examiners of a study's fits, one each: for its curve and for its answer they are compiled once."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._of_stage: dict[int, FitExaminer] = {}
+
+    def __call__(self, stage: Stage) -> FitExaminer:
+        """That of a stage."""
+        return self._of_stage.setdefault(stage.index, FitExaminer(self.study, stage))
+
+
 def fixed_features(study: Study, model_parameters: Parameters) -> dict[str, float]:
     """Features that are the same in every cake that can be baked: amounts that are fixed, and their fractions."""
     features, total = study.model(model_parameters).feature_map, study.space.total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optim.analysis.fit_findings import FitExaminer
+from optim.analysis.fit_findings import Examiners
 from optim.analysis.panel_answer import unasked
 from optim.analysis.verdicts import NOT_KNOWN, NOT_SETTLED, Caveat
 from optim.losses.likelihood import PanelObjective
@@ -10,8 +10,9 @@ from optim.study.rates import rate_warnings
 from optim.study.study import Study
 
 
-def forewarnings(study: Study) -> tuple[Caveat, ...]:
+def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
     """What the data can't determine, who was never asked, and which settings will have no effect."""
+    study = examiners.study
     found = [
         Caveat(f"stages.{stage.name}", NOT_SETTLED, text)
         for stage in study.stages
@@ -21,8 +22,7 @@ def forewarnings(study: Study) -> tuple[Caveat, ...]:
     if fits:
         found += _of_segments(study)
     if fits and not _reads_fitted_properties(study):
-        examiner = FitExaminer(study, fits[-1])
-        found += examiner.undetermined(study.first_member["model"])
+        found += examiners(fits[-1]).undetermined(study.first_member["model"])
     return tuple(dict.fromkeys(found))
 
 

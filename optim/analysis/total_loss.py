@@ -108,8 +108,13 @@ class _Compiled:
 
         self.value = jax.jit(value)
         self.gradient = jax.jit(jax.grad(value))
-        self.product = jax.jit(lambda v, weights, direction: hvp(lambda v: value(v, weights), v, direction))
+        product = lambda v, weights, direction: hvp(lambda v: value(v, weights), v, direction)
+        self.products = jax.jit(jax.vmap(product, in_axes=(None, None, 0)))
         self.noise = jax.jit(noise)
+
+
+AT_ONCE = 2**18
+"""Most losses of rows that are differentiated at once, each in its own direction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +125,7 @@ class Bound:
     vector: Vector
     _functions: _Compiled
 
-    def _call(self, function: Callable[..., Any], *rest: Vector) -> np.ndarray:
+    def _call(self, function: Callable[..., Any], *rest: Float64[np.ndarray, "..."]) -> np.ndarray:
         with jax.enable_x64(True):
             return np.asarray(function(self.vector, self.total.weights, *rest))
 
@@ -142,9 +147,11 @@ class Bound:
         """
         return float(self._call(self._functions.noise))
 
-    def product(self, direction: Vector) -> Vector:
-        """Its Hessian times a direction."""
-        return self._call(self._functions.product, direction)
+    def products(self, directions: Float64[np.ndarray, "k p"]) -> Float64[np.ndarray, "k p"]:
+        """Its Hessian times some directions, as many at once as there is room for."""
+        size = max(1, AT_ONCE // max(len(self.total.weights), 1))
+        parts = np.split(directions, range(size, len(directions), size))
+        return np.concatenate([self._call(self._functions.products, part) for part in parts])
 
     @property
     def variance(self) -> float:

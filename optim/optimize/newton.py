@@ -53,9 +53,10 @@ def newton() -> optax.GradientTransformationExtraArgs:
     The step is −Σ vᵢ (vᵢ · gradient) / |λᵢ| over the eigenpairs of the Hessian, its diagonal scaled to ±1. With
     absolute values it descends where the loss bends downwards, too (Dauphin et al. 2014, "Identifying and attacking the
     saddle point problem"). An eigenvalue that is zero to within rounding is left out: what the loss does not determine
-    does not wander. The step is halved until the loss falls by a share of what the slope predicts (Armijo 1966), or, where that is less than
-    the loss can show, does not rise by more than its rounding: so the steps go on down to the rounding of the gradient.
-    Where no share of the step is acceptable, as where the loss or its Hessian is not finite, the parameters stay.
+    does not wander. The step is halved until the loss falls by a share of what the slope predicts (Armijo 1966), or,
+    where that is less than the loss can show, does not rise by more than its rounding: so the steps go on down to the
+    rounding of the gradient. Where no share of the step is acceptable, as where the loss or its Hessian is not finite,
+    the parameters stay.
 
     Its update takes one vector, and as keywords `value` and `grad`, loss and gradient there, and `value_fn`, the loss
     as a function of the vector, which has to be the same at every step. The loss is evaluated once a halving, and its

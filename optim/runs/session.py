@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from optim.analysis.answer import NoAnswerError, answer, final_metrics
+from optim.analysis.fit_findings import Examiners
 from optim.analysis.forewarnings import forewarnings
 from optim.autodiff.failures import raised_inside
 from optim.config.dumping import as_mapping, dump
@@ -68,6 +69,7 @@ class Session:
     ) -> None:
         self.directory, self.study, self.info = directory, study, info
         self.observer, self.signal = observer, signal
+        self.examiners = Examiners(study)
         self.step = 0
         self.skips_done = 0
 
@@ -98,7 +100,7 @@ class Session:
     def go(self, restored: Restored | None, stop_after: int | None) -> Outcome:
         """Train to the end, or until stopped, and leave run.json saying how it ended."""
         self.step = 0 if restored is None else restored.step
-        for caveat in forewarnings(self.study):
+        for caveat in forewarnings(self.examiners):
             self.observer.warn(str(caveat))
         try:
             with (
@@ -108,7 +110,7 @@ class Session:
                 if restored is not None:
                     checkpoints.discard_after(restored.step)  # those beyond a window that is to be skipped
                 space, signal = self.study.space, self.signal
-                settling = SettlingCurve(self.study)
+                settling = SettlingCurve(self.examiners)
                 sinks = RunSinks(space, curves, checkpoints, self.observer, signal, settling, stop_after, self.step)
                 try:
                     return self._finish(self._train(restored, sinks), curves)
@@ -196,7 +198,7 @@ class Session:
 
     def _finish(self, state: State, curves: Curves) -> Outcome:
         try:
-            result = answer(self.study, state)
+            result = answer(self.study, state, self.examiners)
         except NoAnswerError as error:
             raise DivergedError(f"{error}. {_REMEDY}") from error
         self.step = step = int(state.step)

@@ -5,25 +5,21 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from optim.analysis.fit_findings import FitExaminer
+from optim.analysis.fit_findings import Examiners
 from optim.study.stage import Stage
 from optim.study.state import State
-from optim.study.study import Study
 
 
 class SettlingCurve:
     """δ = √(gᵀH⁻¹g) of a fit's objective, in standard errors (`optim.analysis.curvature_of_fit`)."""
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._examiners: dict[int, FitExaminer] = {}
+    def __init__(self, examiners: Examiners) -> None:
+        self._examiners = examiners
 
     def points(self, stage: Stage, state: State) -> dict[str, float]:
         """The point of a checkpoint by its tag; none for a bake, nor where δ is not to be had."""
         if stage.bakes:
             return {}
-        if stage.index not in self._examiners:
-            self._examiners[stage.index] = FitExaminer(self._study, stage)
         model = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), state.parameters["model"])
-        delta = self._examiners[stage.index].delta(model)
+        delta = self._examiners(stage).delta(model)
         return {} if delta is None else {f"{stage.name}/delta": delta}

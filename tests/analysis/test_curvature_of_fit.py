@@ -80,7 +80,7 @@ def test_products_give_what_the_hessian_gives(random: Generator, lowest: float) 
     turn, _ = np.linalg.qr(random.standard_normal((12, 12)))
     hessian = turn @ np.diag([lowest, *range(1, 12)]) @ turn.T
     gradient = random.standard_normal(12)
-    product = lambda direction: hessian @ direction
+    product = lambda directions: directions @ hessian
     whole, partial = dense(gradient, product), krylov(gradient, product, 12)
     assert whole.is_convex == partial.is_convex == (lowest > 0)
     if lowest > 0:
@@ -91,7 +91,7 @@ def test_products_give_what_the_hessian_gives(random: Generator, lowest: float) 
 
 def test_on_a_krylov_space_the_decrement_rises_to_the_true_one(random: Generator) -> None:
     hessian, gradient = positive(random, 40), random.standard_normal(40)
-    found = [krylov(gradient, lambda v: hessian @ v, steps).squared_decrement for steps in (1, 2, 5, 10, 20, 40)]
+    found = [krylov(gradient, lambda v: v @ hessian, steps).squared_decrement for steps in (1, 2, 5, 10, 20, 40)]
     assert found[0] == pytest.approx((gradient @ gradient) ** 2 / (gradient @ hessian @ gradient), rel=1e-12)
     assert (np.diff(found) > 0).all()
     assert found[-1] == pytest.approx(gradient @ np.linalg.solve(hessian, gradient), rel=1e-6)
@@ -101,10 +101,10 @@ def test_a_krylov_space_ends_early_where_few_eigenvalues_differ(random: Generato
     turn, _ = np.linalg.qr(random.standard_normal((30, 30)))
     hessian = turn @ np.diag([1.0] * 10 + [2.0] * 10 + [5.0] * 10) @ turn.T
     gradient = random.standard_normal(30)
-    found = krylov(gradient, lambda v: hessian @ v, 25)
+    found = krylov(gradient, lambda v: v @ hessian, 25)
     assert found.squared_decrement == pytest.approx(gradient @ np.linalg.solve(hessian, gradient), rel=1e-9)
     assert found.rank == 3
-    assert krylov(np.zeros(30), lambda v: hessian @ v, 25).squared_decrement == 0.0
+    assert krylov(np.zeros(30), lambda v: v @ hessian, 25).squared_decrement == 0.0
 
 
 def test_a_basis_of_what_rows_determine_spans_their_row_space(random: Generator) -> None:
