@@ -93,7 +93,7 @@ def contenders(study: Study) -> dict[str, Callable[[], float]]:
         findings = examiner.findings(model, stopped_early=False)
         standard_error_scores(study, examiner, findings)
         seconds = time.perf_counter() - begun
-        assert findings.has_settled, findings.certificate.text
+        assert findings.certificate.settled, findings.certificate.text
         return seconds
 
     return {"fit": fit, "certificate": certificate}

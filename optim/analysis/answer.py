@@ -23,10 +23,9 @@ from optim.analysis.cake_answer import (
 from optim.analysis.fit_findings import Examiners, FitExaminer, FitFindings
 from optim.analysis.forewarnings import forewarnings
 from optim.analysis.panel_answer import likelihood_answer, standard_error_scores
-from optim.analysis.tasted_answer import Tasted, tasted_answer, whereabouts
+from optim.analysis.tasted_answer import TastedRecipes, tasted_answer, whereabouts
 from optim.analysis.uncertainty import Scores
-from optim.analysis.verdicts import Caveat, worst
-from optim.config import schema
+from optim.analysis.verdicts import CHECKED, Caveat, Status, worst
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
 from optim.study.stage import Stage
@@ -55,75 +54,92 @@ def answer(study: Study, state: State, examiners: Examiners | None = None) -> di
         examiners: of the study's fits, where there are some already.
     """
     examiners = examiners or Examiners(study)
-    member: Parameters = {"model": jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), state.parameters["model"])}
+    member: Parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), state.parameters["model"])
     bakes = [stage for stage in study.stages if stage.bakes]
-    fitted = _fitted(study, examiners, member["model"])
+    main, others = _fits(study)
+    of_others = [examiners(stage).findings(member, stopped_early=stage.patience is not None) for stage in others]
+    rests_on = worst([found.certificate.status for found in of_others])
+    fitted = None if main is None else _fitted(study, examiners(main), member, rests_on)
     caveats = list(forewarnings(examiners)) + ([] if fitted is None else list(fitted.findings.caveats))
-    caveats += _of_properties(study, examiners, member["model"])
+    caveats += [caveat for found in of_others for caveat in found.caveats]
     result: dict[str, Any] = {}
     if bakes:
         cake = best_cake(study, bakes[-1], state)
-        result |= _baked(study, bakes[-1], cake, fitted, member["model"], caveats)
+        result |= _baked(study, bakes[-1], cake, fitted, member, rests_on, caveats)
     if fitted is not None:
-        scores = fitted.scores
-        result["likelihood"] = likelihood_answer(study, fitted.examiner, fitted.findings, scores, member["model"])
+        result["likelihood"] = likelihood_answer(study, fitted.examiner, fitted.findings, fitted.scores, member)
     if caveats:
         result["warnings"] = [one.as_json() for one in dict.fromkeys(caveats)]
     return _without_holes(result)
 
 
-def _fitted(study: Study, examiners: Examiners, member: Parameters) -> _Fitted | None:
-    fits = [stage for stage in study.stages if isinstance(stage.objective, PanelObjective)]
-    if not fits:
-        return None
-    examiner = examiners(fits[-1])
-    findings = examiner.findings(member, stopped_early=fits[-1].patience is not None)
-    scores = standard_error_scores(study, examiner, findings)
-    return _Fitted(examiner, findings, scores, Likings(study, member, findings, scores))
+def _fits(study: Study) -> tuple[Stage | None, list[Stage]]:
+    """The fit that has made the utility what it is, and the others of which something is left: parts that they trained
+    and no later stage did."""
+    left: list[Stage] = []
+    later: set[str] = set()
+    for stage in reversed([stage for stage in study.stages if not stage.bakes]):
+        if set(stage.train or ()) - later:
+            left.append(stage)
+        later |= set(stage.train or ())
+    of_responses = [stage for stage in left if isinstance(stage.objective, PanelObjective)]
+    main = next((stage for stage in of_responses if "utility" in (stage.train or ())), None)
+    main = main or next(iter(of_responses), None)
+    return main, [stage for stage in reversed(left) if stage is not main]
 
 
-def _of_properties(study: Study, examiners: Examiners, member: Parameters) -> list[Caveat]:
-    """What there is to say of fits of properties whose parameters no later stage has changed."""
-    found: list[Caveat] = []
-    fits = [stage for stage in study.stages if not stage.bakes]
-    for index, stage in enumerate(fits):
-        later = {part for other in fits[index + 1 :] for part in other.train or ()}
-        if not isinstance(stage.objective, PanelObjective) and not later.intersection(stage.train or ()):
-            found += examiners(stage).findings(member, stopped_early=False).caveats
-    return found
+def _fitted(study: Study, examiner: FitExaminer, member: Parameters, rests_on: Status) -> _Fitted:
+    """What there is to say of the utility.
+
+    Args:
+        study: the study.
+        examiner: of the fit.
+        member: the likelihood model's parameters.
+        rests_on: what the other fits are worth: only features that are properties rest on them.
+    """
+    features = study.model(member).feature_map
+    if not set(features.names) - set(features.ingredients):
+        rests_on = CHECKED
+    findings = examiner.findings(member, stopped_early=examiner.stage.patience is not None)
+    scores = standard_error_scores(study, examiner, findings, rests_on)
+    return _Fitted(examiner, findings, scores, Likings(study, member, findings, scores, rests_on))
 
 
 def _baked(
-    study: Study, stage: Stage, cake: BakedCake, fitted: _Fitted | None, member: Parameters, caveats: list[Caveat]
+    study: Study,
+    stage: Stage,
+    cake: BakedCake,
+    fitted: _Fitted | None,
+    member: Parameters,
+    rests_on: Status,
+    caveats: list[Caveat],
 ) -> dict[str, Any]:
     """The best cake with P(like), its place among what was tasted, and what each number is worth."""
     result = cake_answer(study, stage, cake)
     of_bake = bake_caveats(cake, stage)
-    status = {"recipe": status_of(of_bake, ("recipe", "score")), "score": status_of(of_bake, ("score", "recipe"))}
+    worth = status_of(of_bake, ("recipe", "score"), CHECKED if cake.reads_liking else rests_on)
+    status: dict[str, Status] = {"recipe": worth, "score": worth}
+    known = True
     if fitted is not None:
         assert fitted.examiner.counted is not None
         amounts = np.asarray(cake.amounts, float)
-        tasted = Tasted(study, member, fitted.examiner.counted)
+        tasted = TastedRecipes(study, member, fitted.examiner.counted, float(amounts.sum()))
         where = whereabouts(tasted, amounts)
         mean, by_group = fitted.likings.of(amounts, where.outside)
-        result["liking"] = liking_json(study, mean, by_group)
+        result["liking"] = liking_json(mean, by_group, fitted.likings.strangers)
+        if cake.reads_liking:
+            status = {key: worst([value, mean.status]) for key, value in status.items()}
+            known = mean.mean is not None
         status["liking"] = mean.status
         if mean.mean is None:
             caveats.append(Caveat("liking", mean.status, f"P(like) of this recipe: {mean.text}"))
-        if rests_on_liking(study.config.stages[stage.name]):
-            status = {key: worst([value, mean.status]) for key, value in status.items()}
-        result["tasted"], more = tasted_answer(study, cake, fitted.findings, tasted, where, fitted.likings)
+        result["tasted"], more = tasted_answer(study, cake, tasted, where, fitted.likings)
         caveats += more
-    if not (rests_on_liking(study.config.stages[stage.name]) and fitted and "mean" not in result["liking"]):
+    if known:
         result["score"] = cake.certificate.score
     result["status"] = status
     caveats += of_bake
     return result
-
-
-def rests_on_liking(block: schema.Stage) -> bool:
-    """Whether a bake's score is made of P(like)."""
-    return isinstance(block, schema.Bake) and isinstance(block.score, schema.LikingScore)
 
 
 def _without_holes(found: dict[str, Any]) -> dict[str, Any]:

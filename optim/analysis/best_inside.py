@@ -25,6 +25,7 @@ BISECTIONS = 60
 """Halvings of an interval, after which a double has no bits left."""
 
 ScoreAndGradient = Callable[[Float[np.ndarray, " d"]], tuple[float, Float[np.ndarray, " d"]]]
+Scores = Callable[[Float[np.ndarray, "recipes d"]], Float[np.ndarray, " recipes"]]
 Oracle = Callable[[Float[np.ndarray, " d"]], Float[np.ndarray, " d"]]
 
 
@@ -66,6 +67,7 @@ def best_inside(
     allowed: Allowed,
     starts: Float[np.ndarray, "starts d"],
     scale: Float[np.ndarray, " d"],
+    scores: Scores | None = None,
 ) -> Inside | None:
     """The recipe with the highest score in the convex hull of the tasted recipes, cut by what is allowed.
 
@@ -86,6 +88,7 @@ def best_inside(
         allowed: the bounds and the total.
         starts: recipes to look near, such as the answer without the hull; they need not be mixtures, nor allowed.
         scale: range of each coordinate, by which distances are measured; positive.
+        scores: scores of many recipes at once; None to take them one by one.
 
     Returns:
         The best of what the searches found; None where no mixture of tasted recipes is allowed.
@@ -98,18 +101,19 @@ def best_inside(
     oracle = _oracle(recipes, is_allowed, allowed, scale)
     if oracle is None:
         return None
+    scores_of = scores or (lambda recipes: np.array([score_and_gradient(recipe)[0] for recipe in recipes]))
     far = [*starts]
-    near = _best_tasted(score_and_gradient, recipes[is_allowed])
+    near = _best_tasted(scores_of, recipes[is_allowed])
     if not near:
-        far += _best_tasted(score_and_gradient, recipes)
+        far += _best_tasted(scores_of, recipes)
     first = oracle(np.zeros_like(scale))
     ends = [_ascend(score_and_gradient, oracle, _ascend(_nearness(start, scale), oracle, first).point) for start in far]
     ends += [_ascend(score_and_gradient, oracle, start) for start in near]
-    scores = np.array([end.score for end in ends])
-    if not np.isfinite(scores).any():
+    reached = np.array([end.score for end in ends])
+    if not np.isfinite(reached).any():
         raise ValueError("the score is not finite at any mixture of tasted recipes that was tried")
-    best = ends[int(np.argmax(np.where(np.isfinite(scores), scores, -np.inf)))]
-    agreeing = scores >= best.score - AGREEMENT * (1 + abs(best.score))
+    best = ends[int(np.argmax(np.where(np.isfinite(reached), reached, -np.inf)))]
+    agreeing = reached >= best.score - AGREEMENT * (1 + abs(best.score))
     return Inside(best.point, best.score, best.gap, len(ends), int(agreeing.sum()))
 
 
@@ -187,11 +191,11 @@ def _nearness(start: Float[np.ndarray, " d"], scale: Float[np.ndarray, " d"]) ->
     return score_and_gradient
 
 
-def _best_tasted(
-    score_and_gradient: ScoreAndGradient, recipes: Float[np.ndarray, "recipes d"]
-) -> list[Float[np.ndarray, " d"]]:
+def _best_tasted(scores_of: Scores, recipes: Float[np.ndarray, "recipes d"]) -> list[Float[np.ndarray, " d"]]:
     """The few recipes with the highest scores, those with the same score in the order of the table."""
-    scores = np.array([score_and_gradient(recipe)[0] for recipe in recipes])
+    if not len(recipes):
+        return []
+    scores = scores_of(recipes)
     order = np.argsort(-np.where(np.isfinite(scores), scores, -np.inf), kind="stable")
     return list(recipes[order[:TASTED_STARTS]])
 

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Float64
 
 from optim.analysis.design import raw_features, utilities_of
 from optim.analysis.fit_findings import FitFindings
-from optim.analysis.uncertainty import Liking, Place, Scores, liking_at, mean_liking, sigma
+from optim.analysis.panel_answer import unasked_customers
+from optim.analysis.uncertainty import Liking, Scores, Standing, liking_at, mean_liking, sigma
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status, worst
 from optim.config import schema
 from optim.config.modifications import modifications
@@ -38,12 +39,14 @@ class BakedCake:
         constants: the stage's.
         vector: amounts and settings, in the order of `RecipeSpace.coordinates`, in the run's precision.
         certificate: evidence for it, and its score.
+        reads_liking: whether its score is made of P(like).
     """
 
     objective: CakeObjective
     constants: CakeConstants
     vector: Float[np.ndarray, " d"]
     certificate: Certificate
+    reads_liking: bool
 
     @property
     def amounts(self) -> Float[np.ndarray, " n"]:
@@ -66,17 +69,17 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)
     block = study.config.stages[stage.name]
     assert isinstance(block, schema.Bake)
-    has_utility = study.model(constants.model).utility is not None
+    reads_liking = objective.reads_liking(constants)
     certificate = certify(
         study.space,
         recipes,
         of_vector(objective.mean_score),
         log_odds=of_vector(objective.mean_log_odds) if is_liking_alone(block.score) else None,
-        reads=of_vector(objective.utilities) if has_utility else None,
+        reads=of_vector(objective.utilities) if reads_liking else None,
     )
     if not np.isfinite(certificate.score):
         raise NoAnswerError("the score is not finite at any of the recipes that were baked")
-    return BakedCake(objective, constants, recipes[certificate.best], certificate)
+    return BakedCake(objective, constants, recipes[certificate.best], certificate, reads_liking)
 
 
 def cake_answer(study: Study, stage: Stage, cake: BakedCake) -> dict[str, Any]:
@@ -144,10 +147,18 @@ class Likings:
     """P(like) of any recipe by group, and over all who were asked."""
 
     def __init__(
-        self, study: Study, member: Parameters, findings: FitFindings, scores: tuple[Scores, ...] | None
+        self,
+        study: Study,
+        member: Parameters,
+        findings: FitFindings,
+        scores: tuple[Scores, ...] | None,
+        rests_on: Status = CHECKED,
     ) -> None:
         self._study, self._member, self._findings, self._scores = study, member, findings, scores
-        self.sizes = np.bincount(study.group, minlength=len(study.groups)).tolist()
+        self._rests_on = rests_on
+        strangers = unasked_customers(study)
+        self.sizes = np.bincount(study.group[~strangers], minlength=len(study.groups)).tolist()
+        self.strangers = int(np.sum(strangers & np.isin(study.group, sorted(study.asked))))
 
     def of(self, amounts: Float[np.ndarray, " n"], outside: Collection[int] = ()) -> tuple[Liking, dict[str, Liking]]:
         """P(like) over all who were asked, and of each group.
@@ -158,7 +169,7 @@ class Likings:
         """
         amounts = np.asarray(amounts, np.float64)
         asked = sorted(self._study.asked)
-        places = [] if self._findings.design is None else [self.place(amounts, group) for group in asked]
+        places = [self.standing(amounts, group) for group in asked] if self.has_design else []
         parts = [liking_at(place) for place in places] or [self._by_model(amounts, group) for group in asked]
         judged = [self._judged(part, outside=group in outside) for part, group in zip(parts, asked, strict=True)]
         by_group = dict(zip(asked, judged, strict=True))
@@ -166,7 +177,12 @@ class Likings:
         every = {name: by_group.get(index, stranger(index)) for index, name in enumerate(self._study.groups)}
         return self._judged(mean_liking(parts, places), outside=bool(outside)), every
 
-    def place(self, amounts: Float64[np.ndarray, " n"], group: int) -> Place:
+    @property
+    def has_design(self) -> bool:
+        """Whether recipes have a place in a design."""
+        return self._findings.design is not None
+
+    def standing(self, amounts: Float64[np.ndarray, " n"], group: int) -> Standing:
         """A recipe in the design of the fit, which must have one."""
         design = self._findings.design
         assert design is not None
@@ -174,7 +190,7 @@ class Likings:
         block = design.block_of_group[group]
         scores = None if self._scores is None else self._scores[block]
         penalised = self._findings.is_penalised
-        return Place(self._findings.blocks[block], row, offset, scores, self.sizes[group], penalised)
+        return Standing(self._findings.blocks[block], row, offset, scores, self.sizes[group], penalised)
 
     def _by_model(self, amounts: Float64[np.ndarray, " n"], group: int) -> Liking:
         """By any utility: a number without an uncertainty."""
@@ -186,25 +202,41 @@ class Likings:
         """The same, and what it rests on: a fit that has settled, and recipes like this one that were tasted."""
         if liking.status != CHECKED:
             return liking
-        free = self._findings.has_more_parameters_than_recipes
+        findings = self._findings
+        unsure = lambda text, mean: replace(liking, status=NOT_DETERMINED, mean=mean, text=text)
+        if findings.growth:
+            return unsure(findings.growth, None)
         if outside:
-            text = "an extrapolation: nothing like this recipe was tasted, and the form of the utility alone says it"
-            return replace(liking, status=NOT_DETERMINED, mean=None if free else liking.mean, text=text)
-        if free:
-            return replace(
-                liking, status=NOT_DETERMINED, text="more parameters than recipes: what its form makes of them"
-            )
-        if not self._findings.has_settled:
-            return replace(liking, status=NOT_SETTLED, text="the fit has not settled")
+            # A form that the tasted recipes reject, or that could be any, says nothing of what is far from them.
+            says_nothing = findings.has_more_parameters_than_recipes or findings.misfit
+            return unsure(EXTRAPOLATION, None if says_nothing else liking.mean)
+        if not findings.certificate.settled or self._rests_on == NOT_SETTLED:
+            return replace(liking, status=NOT_SETTLED, text="what it rests on has not settled")
+        if findings.has_more_parameters_than_recipes:
+            return unsure("more parameters than recipes: what the form of the utility makes of them", liking.mean)
+        if findings.design is None and findings.certificate.status == NOT_DETERMINED:
+            return unsure("some parameters of the utility are not determined", liking.mean)
+        if self._rests_on != CHECKED:
+            return unsure("the properties that it is made from are not determined", liking.mean)
         return liking
 
 
-def liking_json(study: Study, mean: Liking, by_group: dict[str, Liking]) -> dict[str, Any]:
-    """P(like) for result.json: without a mean where there is none."""
+EXTRAPOLATION = "an extrapolation: nothing like this recipe was tasted, and the form of the utility alone says it"
+
+
+def liking_json(mean: Liking, by_group: dict[str, Liking], strangers: int = 0) -> dict[str, Any]:
+    """P(like) for result.json: without a mean where there is none.
+
+    Args:
+        mean: over all who were asked.
+        by_group: of each group.
+        strangers: customers of segments that nobody asked, in groups that somebody did.
+    """
     found: dict[str, Any] = {"scale": "probability", **_liking_json(mean)}
     if len(by_group) > 1:
         found["by_group"] = {group: _liking_json(one) for group, one in by_group.items()}
     unknown = {group: one.customers for group, one in by_group.items() if one.status == NOT_KNOWN}
+    unknown |= {"in segments that nobody asked": strangers} if strangers else {}
     if unknown:
         found["not_known"] = unknown
     return found

@@ -29,7 +29,6 @@ class Curvature:
     Attributes:
         basis: from the coordinates to the parameters; what the data say nothing of is left out.
         gradient: by the coordinates.
-        hessian: by the coordinates, whose diagonal entries are 1 (or 0).
         eigenvalues: of the Hessian, rising.
         vectors: its eigenvectors, as columns.
         rounding: eigenvalues up to this share of the largest count as 0.
@@ -37,7 +36,6 @@ class Curvature:
 
     basis: Float64[np.ndarray, "p r"]
     gradient: Float64[np.ndarray, " r"]
-    hessian: Float64[np.ndarray, "r r"]
     eigenvalues: Float64[np.ndarray, " r"]
     vectors: Float64[np.ndarray, "r r"]
     rounding: float = ROUNDING
@@ -48,15 +46,14 @@ class Curvature:
         gradient: Float64[np.ndarray, " p"],
         hessian: Float64[np.ndarray, "p p"],
         basis: Float64[np.ndarray, "p r"],
-        rounding: float = ROUNDING,
     ) -> Curvature:
-        """From gradient and Hessian by the parameters."""
+        """From gradient and Hessian by the parameters, in coordinates in which each bends alike."""
         inner = basis.T @ hessian @ basis
         diagonal = np.sqrt(np.abs(np.diag(inner)))
         scale = np.where(diagonal > 0, diagonal, 1.0)
         scaled = inner / np.outer(scale, scale)
         values, vectors = np.linalg.eigh((scaled + scaled.T) / 2)
-        return cls(basis / scale, basis.T @ gradient / scale, scaled, values, vectors, rounding)
+        return cls(basis / scale, basis.T @ gradient / scale, values, vectors)
 
     @property
     def _bends(self) -> np.ndarray:
@@ -131,7 +128,7 @@ Products = Callable[[Float64[np.ndarray, "k p"]], Float64[np.ndarray, "k p"]]
 def dense(gradient: Float64[np.ndarray, " p"], products: Products) -> Curvature:
     """The curvature from Hessian–vector products, one for each parameter."""
     hessian = products(np.eye(len(gradient)))
-    return Curvature.of(gradient, (hessian + hessian.T) / 2, np.eye(len(gradient)), FLAT)
+    return Curvature(np.eye(len(gradient)), gradient, *np.linalg.eigh((hessian + hessian.T) / 2), FLAT)
 
 
 def krylov(gradient: Float64[np.ndarray, " p"], products: Products, steps: int) -> Curvature:
@@ -142,7 +139,7 @@ def krylov(gradient: Float64[np.ndarray, " p"], products: Products, steps: int) 
     """
     size = float(np.linalg.norm(gradient))
     if not size:
-        return Curvature.of(gradient, np.zeros((len(gradient),) * 2), np.zeros((len(gradient), 0)))
+        return Curvature(np.zeros((len(gradient), 0)), np.zeros(0), np.zeros(0), np.zeros((0, 0)), FLAT)
     basis = [gradient / size]
     images: list[np.ndarray] = []
     for _ in range(min(steps, len(gradient))):
@@ -158,4 +155,4 @@ def krylov(gradient: Float64[np.ndarray, " p"], products: Products, steps: int) 
     space = np.stack(basis[: len(images)])
     inner = space @ np.stack(images).T
     values, vectors = np.linalg.eigh((inner + inner.T) / 2)
-    return Curvature(space.T, space @ gradient, inner, values, vectors, FLAT)
+    return Curvature(space.T, space @ gradient, values, vectors, FLAT)

@@ -8,7 +8,7 @@ whatever the precision of the run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import jax
@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float64, Int, PyTree
 from optim.data.tallies import Tally
 from optim.losses.objective import Parameters
 from optim.losses.penalties import INTERCEPT
+from optim.models.build import CONSTANT as CONSTANT_SPREAD
 from optim.models.coefficients import (
     CONSTANT,
     Polynomial,
@@ -31,9 +32,6 @@ from optim.models.flat import Flat
 from optim.models.functional import Functional
 from optim.models.likelihood import LikelihoodModel
 from optim.models.utilities import LinearUtility, NetworkUtility, QuadraticUtility
-
-ALWAYS = 1e-6
-"""A feature whose spread is at most this share of its size was always the same: single precision tells no less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +47,7 @@ class Block:
         penalised: which coefficients a penalty on the scaled weights sees.
         features: the cells' features in the user's units, with a column a feature, and their names.
         likes, dislikes: the cells' counts of responses in the fit.
+        responses: how many responses each cell has, whatever their weights.
         squares: sums of the squared weights of a cell's responses.
         offset: of the cells' utilities, which no coefficient changes.
         left_out: coefficients of ingredients that are held at the amount at which they were always tasted: nothing
@@ -65,6 +64,7 @@ class Block:
     feature_names: tuple[str, ...]
     likes: Float64[np.ndarray, " cells"]
     dislikes: Float64[np.ndarray, " cells"]
+    responses: Float64[np.ndarray, " cells"]
     squares: Float64[np.ndarray, " cells"]
     offset: Float64[np.ndarray, " cells"]
     left_out: tuple[str, ...]
@@ -108,12 +108,19 @@ class Design:
         block_of_group: for each group, which block holds its coefficients.
         row: of a recipe.
         utility: the utility where its coefficients have names; None for one of the user's own.
+        thetas: coefficients of each block, from the parameters of the likelihood model.
     """
 
     blocks: tuple[Block, ...]
     block_of_group: tuple[int, ...]
     row: Row
     utility: Polynomial | None
+    thetas: Callable[[Parameters], tuple[Float64[np.ndarray, " m"], ...]]
+
+    def at(self, parameters: Parameters) -> Design:
+        """The same design with other coefficients."""
+        pairs = zip(self.blocks, self.thetas(parameters), strict=True)
+        return replace(self, blocks=tuple(replace(block, theta=theta) for block, theta in pairs))
 
     @property
     def utilities(self) -> Float64[np.ndarray, " cells"]:
@@ -208,12 +215,13 @@ def design_of(
     utility = model(parameters).utility
     features = raw_features(model, parameters, amounts)[counted.recipe]
     if isinstance(utility, LinearUtility | QuadraticUtility):
-        return _of_polynomial(model(parameters), utility, features, counted, groups, fixed)
+        return _of_polynomial(model, parameters, utility, features, counted, groups, fixed)
     return None if isinstance(utility, NetworkUtility) else _of_own(model, parameters, features, counted, len(groups))
 
 
 def _of_polynomial(
-    module: LikelihoodModel,
+    model: Functional[LikelihoodModel],
+    parameters: Parameters,
     utility: Polynomial,
     features: Float64[np.ndarray, "cells k"],
     counted: Tally,
@@ -221,6 +229,7 @@ def _of_polynomial(
     fixed: Mapping[str, float],
 ) -> Design:
     """A block a group, with a column a term."""
+    module = model(parameters)
     center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
     names = module.feature_map.names
     every = coefficient_names(utility, names)
@@ -246,6 +255,7 @@ def _of_polynomial(
                 feature_names=names,
                 likes=counted.likes[mine],
                 dislikes=counted.dislikes[mine],
+                responses=counted.responses_of_cell[mine],
                 squares=counted.squares[mine],
                 offset=np.zeros(len(rows[mine])),
                 left_out=tuple(name for name in every if held.intersection(name.split("*"))),
@@ -255,7 +265,12 @@ def _of_polynomial(
     def row(recipe: Float64[np.ndarray, " k"], group: int) -> tuple[Float64[np.ndarray, " m"], float]:
         return terms(utility, ((recipe - center) / scale)[None])[0, columns], 0.0
 
-    return Design(tuple(blocks), tuple(range(len(groups))), row, utility)
+    def thetas(parameters: Parameters) -> tuple[Float64[np.ndarray, " m"], ...]:
+        changed = model(parameters).utility
+        assert isinstance(changed, LinearUtility | QuadraticUtility)
+        return tuple(scaled_coefficients(changed, index)[columns] for index in range(len(groups)))
+
+    return Design(tuple(blocks), tuple(range(len(groups))), row, utility, thetas)
 
 
 MOST_SLOPES = 2**24
@@ -315,6 +330,7 @@ def _of_own(
         feature_names=module.feature_map.names,
         likes=counted.likes,
         dislikes=counted.dislikes,
+        responses=counted.responses_of_cell,
         squares=counted.squares,
         offset=values - rows @ theta,
         left_out=(),
@@ -324,12 +340,18 @@ def _of_own(
         value, slopes = at(theta, recipe[None], np.array([group]))
         return slopes[0], float(value[0] - slopes[0] @ theta)
 
-    return Design((block,), (0,) * groups, row, None)
+    def thetas(parameters: Parameters) -> tuple[Float64[np.ndarray, " m"], ...]:
+        with jax.enable_x64(True):
+            return (np.asarray(flat.ravel_one(in_float64(parameters["utility"]))),)
+
+    return Design((block,), (0,) * groups, row, None, thetas)
 
 
 def is_held(value: float | None, column: Float64[np.ndarray, " rows"]) -> bool:
     """Whether a feature has the value that it always had."""
-    return value is not None and is_constant(column) and bool(np.isclose(column[0], value, rtol=ALWAYS, atol=0.0))
+    return (
+        value is not None and is_constant(column) and bool(np.isclose(column[0], value, rtol=CONSTANT_SPREAD, atol=0.0))
+    )
 
 
 def distinct_rows(features: Float64[np.ndarray, "rows k"]) -> int:
@@ -340,4 +362,4 @@ def distinct_rows(features: Float64[np.ndarray, "rows k"]) -> int:
 
 def is_constant(column: Float64[np.ndarray, " rows"]) -> bool:
     """Whether a feature was always the same."""
-    return len(column) > 0 and float(np.ptp(column)) <= ALWAYS * float(np.abs(column).max())
+    return len(column) > 0 and float(np.ptp(column)) <= CONSTANT_SPREAD * float(np.abs(column).max())

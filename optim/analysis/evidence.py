@@ -33,19 +33,24 @@ class BlockEvidence:
         curvature: of the likelihood alone.
         penalised: of what was minimised. Of Firth's penalty only the gradient is taken: his own method takes the
             information for the curvature as well.
+        gradient, hessian: of the likelihood, by theta.
         slope: norm of the gradient of what was minimised, by the module's own parameters.
         scatter: variance of the likelihood's gradient where responses are independent: the Hessian of the likelihood
             where all have the weight 1.
         separation: None where likes are not separated.
+        is_unknown: whether they are could not be told.
     """
 
     block: Block
     determined: Determined
     curvature: Curvature
     penalised: Curvature
+    gradient: Float64[np.ndarray, " m"]
+    hessian: Float64[np.ndarray, "m m"]
     slope: float
     scatter: Float64[np.ndarray, "m m"]
-    separation: Separation | None
+    separation: Separation | None = None
+    is_unknown: bool = False
 
 
 class Slopes:
@@ -96,7 +101,7 @@ def _of_block(
     penalty: schema.Penalty | None,
 ) -> BlockEvidence:
     counts = np.stack([block.likes, block.dislikes])
-    gradient = block.rows.T @ np.sum(counts * first, axis=0)
+    gradient = plain = block.rows.T @ np.sum(counts * first, axis=0)
     bends = np.sum(counts * second, axis=0)
     hessian = (block.rows.T * bends) @ block.rows
     determined = determined_by(block.rows)
@@ -106,18 +111,25 @@ def _of_block(
         gradient = gradient + ridge * block.theta
         penalised = Curvature.of(gradient, hessian + np.diag(ridge), np.eye(len(ridge)))
     elif isinstance(penalty, schema.Firth):
-        gradient = gradient + _firth_gradient(block, curvature, bends)
+        gradient = gradient + _firth_gradient(block, bends)
         penalised = Curvature.of(gradient, hessian, basis_of(determined))
-    per_response = bends / np.maximum(block.counts, np.finfo(float).tiny)
-    scatter = (block.rows.T * (block.squares * per_response)) @ block.rows
-    return BlockEvidence(block, determined, curvature, penalised, float(np.linalg.norm(gradient)), scatter, None)
+    scatter = (block.rows.T * (block.squares * _of_one_response(block, bends))) @ block.rows
+    slope = float(np.linalg.norm(gradient))
+    return BlockEvidence(block, determined, curvature, penalised, plain, hessian, slope, scatter)
 
 
-def _firth_gradient(
-    block: Block, information: Curvature, bends: Float64[np.ndarray, " cells"]
-) -> Float64[np.ndarray, " m"]:
+def _of_one_response(block: Block, bends: Float64[np.ndarray, " cells"]) -> Float64[np.ndarray, " cells"]:
+    """Second derivative of the loss of a single response of each cell."""
+    return bends / np.maximum(block.counts, np.finfo(float).tiny)
+
+
+def _firth_gradient(block: Block, bends: Float64[np.ndarray, " cells"]) -> Float64[np.ndarray, " m"]:
     """Of −½ log det Σ n p(1 − p) x xᵀ: by a cell's utility −½ h (1 − 2p), h being its leverage (Firth 1993)."""
-    leverages = bends * information.variances(block.rows)
+    weights = block.responses * _of_one_response(block, bends)
+    information = Curvature.of(
+        np.zeros(len(block.theta)), (block.rows.T * weights) @ block.rows, basis_of(determined_by(block.rows))
+    )
+    leverages = weights * information.variances(block.rows)
     return block.rows.T @ (leverages * 0.5 * np.tanh(block.utilities / 2))
 
 
@@ -137,25 +149,47 @@ def has_finite_maximum(evidence: BlockEvidence) -> bool:
 
 def with_separation(evidence: tuple[BlockEvidence, ...]) -> tuple[BlockEvidence, ...]:
     """The same, with a search for separation in the blocks that could have some."""
-    return tuple(
-        one if has_finite_maximum(one) else replace(one, separation=separation_of(one.block)) for one in evidence
-    )
+    return tuple(one if has_finite_maximum(one) or not _is_suspicious(one) else _searched(one) for one in evidence)
 
 
-def general_curvature(at: Bound, work: int) -> tuple[Curvature, bool]:
+LARGE = 20_000
+"""From so many cells on separation is only looked for where something has run away."""
+FAR = 15.0
+"""A utility beyond this says that P(like) is within 3e-7 of 0 or 1."""
+
+
+def _is_suspicious(evidence: BlockEvidence) -> bool:
+    block = evidence.block
+    settled = evidence.curvature.squared_decrement <= SETTLED**2
+    return len(block.rows) < LARGE or settled or bool((np.abs(block.utilities) > FAR).any())
+
+
+def _searched(evidence: BlockEvidence) -> BlockEvidence:
+    """A block with what the linear program finds. What has no finite value is left out of its curvature."""
+    try:
+        separation = separation_of(evidence.block)
+    except RuntimeError:  # HiGHS gives up on some programs of many cells
+        return replace(evidence, is_unknown=True)
+    if separation is None:
+        return evidence
+    finite = Curvature.of(evidence.gradient, evidence.hessian, basis_of(separation.determined))
+    penalised = finite if evidence.penalised is evidence.curvature else evidence.penalised
+    return replace(evidence, separation=separation, curvature=finite, penalised=penalised)
+
+
+def general_curvature(at: Bound, budget: int) -> tuple[Curvature, bool]:
     """The curvature of any objective by Hessian–vector products; on a Krylov space where all would cost too much.
 
     Args:
         at: the objective where the fit has ended.
-        work: over how many rows the gradients of the fit went altogether; a tenth of it may be spent, or what takes a
-            moment.
+        budget: over how many rows gradients may be taken, about; some products are always taken.
 
     Returns:
         The curvature, and whether it is of the whole space.
     """
     gradient = at.gradient / at.variance
     products = lambda directions: at.products(directions) / at.variance
-    affordable = max(LEAST_PRODUCTS, (work // 10 + MOMENT) // (2 * max(len(at.total.weights), 1)))
+    affordable = max(LEAST_PRODUCTS, budget // (2 * max(len(at.total.weights), 1)))
     if len(gradient) <= min(affordable, MOST_DENSE):
         return dense(gradient, products), True
     return krylov(gradient, products, min(affordable, MOST_DENSE)), False

@@ -12,8 +12,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from optim.analysis.curvature_of_fit import Curvature
-from optim.analysis.design import Block, Design, design_of, utilities_of
+from optim.analysis.design import Block, Design, design_of, distinct_rows, utilities_of
 from optim.analysis.evidence import (
+    FAR,
+    LEAST_PRODUCTS,
+    MOMENT,
     SETTLED,
     BlockEvidence,
     Slopes,
@@ -23,10 +26,11 @@ from optim.analysis.evidence import (
     with_separation,
 )
 from optim.analysis.identifiability import Determined, determined_by, reasons
+from optim.analysis.prediction import log_likelihood, one_mean_a_recipe
 from optim.analysis.total_loss import Bound, TotalLoss
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status
 from optim.config import schema
-from optim.config.modifications import modifications
+from optim.config.modifications import modifications, modifications_of_updates
 from optim.config.optimizers import Lbfgs, Newton
 from optim.data.tallies import Tally, tally
 from optim.losses.likelihood import PanelObjective
@@ -35,10 +39,9 @@ from optim.optimize.newton import MOST_PARAMETERS
 from optim.study.stage import Stage
 from optim.study.study import Study
 
+LEFT_OUT = "what they like is left out of every mean"
 PARAMETERS = "likelihood.parameters"
 """The key of result.json that most caveats of a fit are about."""
-FAR = 15.0
-"""A utility beyond this says that P(like) is within 3e-7 of 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class FitCertificate:
 
     Attributes:
         stage: its name.
-        status: what its coefficients are worth, as far as training goes.
+        status: what its coefficients are worth.
+        settled: whether training has come to its end, in what has one.
         delta: √(gᵀH⁻¹g) of the total objective; None for a loss that is no likelihood.
         gradient_norm: of the loss as it is trained, by the module's parameters.
         parameters: how many are trained.
@@ -60,6 +64,7 @@ class FitCertificate:
 
     stage: str
     status: Status
+    settled: bool
     delta: float | None
     gradient_norm: float
     parameters: int
@@ -71,7 +76,7 @@ class FitCertificate:
 
     def as_json(self) -> dict[str, Any]:
         """Ready for result.json: what was not computed is absent."""
-        found: dict[str, Any] = {"stage": self.stage, "status": self.status, "settled": self.status == CHECKED}
+        found: dict[str, Any] = {"stage": self.stage, "status": self.status, "settled": self.settled}
         found |= {"delta": self.delta, "gradient_norm": self.gradient_norm, "parameters": self.parameters}
         found |= {"rank": self.rank, "condition": self.condition, "text": self.text}
         if not self.is_exact:
@@ -91,6 +96,8 @@ class FitFindings:
         blocks: evidence of each group's coefficients; empty without a design.
         caveats: what a reader should know.
         has_more_parameters_than_recipes: of a utility that is not linear in them.
+        misfit: that the tasted recipes reject the form of the utility, in words; else empty.
+        growth: why the utility only gets better by growing for ever, where no separation says so; else empty.
         is_penalised: a penalty is part of what was minimised.
     """
 
@@ -99,12 +106,9 @@ class FitFindings:
     blocks: tuple[BlockEvidence, ...]
     caveats: tuple[Caveat, ...]
     has_more_parameters_than_recipes: bool
+    misfit: str
+    growth: str
     is_penalised: bool
-
-    @property
-    def has_settled(self) -> bool:
-        """Whether training has come to its end, in what has one."""
-        return self.certificate.status != NOT_SETTLED
 
 
 class FitExaminer:
@@ -115,6 +119,7 @@ class FitExaminer:
         assert isinstance(block, schema.Fit)
         self.study, self.stage, self.block = study, stage, block
         self._total: TotalLoss | None = None
+        self._design: tuple[list[bytes], Design | None] | None = None
 
     @cached_property
     def counted(self) -> Tally | None:
@@ -135,13 +140,21 @@ class FitExaminer:
         return Slopes.of_link(type(objective.model(self.study.first_member["model"]).link))
 
     def design(self, model_parameters: Parameters) -> Design | None:
-        """The design of a fit of a utility that is linear in its parameters, and of nothing else."""
+        """The design of a fit of a utility that is linear in its parameters, and of nothing else.
+
+        It is made anew only where the features depend on other properties than before.
+        """
         if self.counted is None or set(self.stage.train or ()) - {"utility", "link"}:
             return None
         study = self.study
         assert study.panel is not None
-        fixed = fixed_features(study, model_parameters)
-        return design_of(study.model, model_parameters, study.panel.amounts, self.counted, study.groups, fixed)
+        key = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(model_parameters.get("properties", {}))]
+        if self._design is None or self._design[0] != key:
+            fixed = fixed_features(study, model_parameters)
+            amounts, counted, groups = study.panel.amounts, self.counted, study.groups
+            self._design = key, design_of(study.model, model_parameters, amounts, counted, groups, fixed)
+        design = self._design[1]
+        return None if design is None else design.at(model_parameters)
 
     @property
     def is_likelihood(self) -> bool:
@@ -151,6 +164,11 @@ class FitExaminer:
     @property
     def _penalty(self) -> schema.Penalty | None:
         return self.block.loss.penalty if isinstance(self.block.loss, schema.LikelihoodLoss) else None
+
+    @property
+    def penalty_kind(self) -> str | None:
+        """`ridge`, `firth`, or None."""
+        return None if self._penalty is None else self._penalty.kind
 
     @property
     def is_penalised(self) -> bool:
@@ -169,11 +187,16 @@ class FitExaminer:
         """δ at some parameters, for a curve; None where it is not to be had, or would cost more than it is worth."""
         if not self.is_likelihood:
             return None
+        assert self.counted is None or self.study.panel is not None
+        budget = (self._work // CURVE_SHARE + MOMENT) // CURVE_POINTS
         design = self.design(model_parameters)
         if design is not None:
-            return _finite(total_decrement(self._blocks(design)))
-        curvature, _ = general_curvature(self._at(model_parameters), self._work // CURVE_POINTS)
-        return _finite(math.sqrt(curvature.squared_decrement))
+            cost = sum(block.rows.size * (len(block.names) + 10) // 10 for block in design.blocks)
+            return _finite(total_decrement(self._blocks(design))) if cost <= 10 * budget else None
+        at = self._at(model_parameters)
+        if budget < 2 * LEAST_PRODUCTS * len(at.total.weights):
+            return None
+        return _finite(math.sqrt(general_curvature(at, budget)[0].squared_decrement))
 
     @property
     def _work(self) -> int:
@@ -194,33 +217,49 @@ class FitExaminer:
         blocks = () if design is None else self._blocks(design)
         if blocks and self.is_likelihood:
             blocks = with_separation(blocks)
-        certificate = self._certificate(model_parameters, blocks, stopped_early)
+        growth = "" if blocks and self.is_likelihood else self._growth(model_parameters)
+        certificate = self._certificate(model_parameters, blocks, growth, stopped_early)
         too_many = self._too_many(model_parameters) if design is None else []
         undetermined = [*too_many, *_undetermined([(one.block, one.determined) for one in blocks])]
-        caveats = self._caveats(model_parameters, blocks, certificate, undetermined)
-        return FitFindings(certificate, design, blocks, caveats, bool(too_many), self.is_penalised)
+        undetermined += self._strangers() if design is None else []
+        misfit = "" if self.counted is None or growth else self._misfit(model_parameters, certificate)
+        caveats = self._caveats(blocks, certificate, undetermined)
+        if misfit:
+            caveats = (*caveats, Caveat("likelihood", NOT_DETERMINED, misfit))
+        return FitFindings(certificate, design, blocks, caveats, bool(too_many), misfit, growth, self.is_penalised)
 
     def _certificate(
-        self, model_parameters: Parameters, blocks: tuple[BlockEvidence, ...], stopped_early: bool
+        self, model_parameters: Parameters, blocks: tuple[BlockEvidence, ...], growth: str, stopped_early: bool
     ) -> FitCertificate:
         if blocks and self.is_likelihood:
             curvatures, exact = [one.penalised for one in blocks], True
             norm = math.hypot(*(one.slope for one in blocks))
         else:
             at = self._at(model_parameters)
-            curvature, exact = general_curvature(at, self._work)
+            curvature, exact = general_curvature(at, self._work // CURVE_SHARE + MOMENT)
             curvatures, norm = [curvature], float(np.linalg.norm(at.gradient))
         delta = None
         if self.is_likelihood:
             delta = math.sqrt(sum(one.squared_decrement for one in curvatures))
-            status, text = self._judged(blocks, curvatures, delta, stopped_early)
-            if status == CHECKED and not blocks:
-                status, text = self._unless_flat(model_parameters, curvatures[0], exact, text)
+            settled, text = self._judged(curvatures, delta, stopped_early)
         else:
-            status, text = self._judged_by_gradient(norm, self._at(model_parameters).noise)
+            settled, text = self._judged_by_gradient(norm, self._at(model_parameters).noise)
+        status = CHECKED if settled else NOT_SETTLED
+        flat = "" if blocks or not settled else self._flat(model_parameters, curvatures[0], exact)
+        if flat:
+            status, text = NOT_DETERMINED, text + flat
+        if growth:
+            settled, status, text = False, NOT_DETERMINED, growth
+        separated = [one.separation.text for one in blocks if one.separation is not None]
+        if separated and not self.is_penalised:
+            some = any(one.curvature.rank for one in blocks)  # have a finite value
+            rest = "" if settled or not some else f"; the others have not settled: {text}"
+            settled = settled and some
+            status, text = NOT_DETERMINED, f"{'; '.join(separated)}: no finite coefficients are best{rest}"
         return FitCertificate(
             stage=self.stage.name,
             status=status,
+            settled=settled,
             delta=None if delta is None else _finite(delta),
             gradient_norm=norm * self._per_loss,
             parameters=self._parameters(model_parameters),
@@ -242,41 +281,35 @@ class FitExaminer:
             return 2.0 / objective.units
         return 1.0 if objective.aggregate == "sum" else 1.0 / max(self.counted.responses, 1)
 
-    def _judged(
-        self, blocks: tuple[BlockEvidence, ...], curvatures: list[Curvature], delta: float, stopped_early: bool
-    ) -> tuple[Status, str]:
-        separated = [one.separation.text for one in blocks if one.separation is not None]
-        if separated and self._penalty is None:
-            return NOT_DETERMINED, f"{'; '.join(separated)}: no finite coefficients are best"
+    def _judged(self, curvatures: list[Curvature], delta: float, stopped_early: bool) -> tuple[bool, str]:
+        """Whether a likelihood's fit has settled, in words."""
         if not all(one.is_convex for one in curvatures):
-            return NOT_SETTLED, f"not a minimum: the Hessian has a negative eigenvalue; {self._remedy()}"
+            return False, f"not a minimum: the Hessian has a negative eigenvalue; {self._remedy()}"
         if not delta <= SETTLED:
-            why = "early stopping ended it before that" if stopped_early else self._remedy()
-            return NOT_SETTLED, f"off by up to {delta:.3g} standard errors; {why}"
-        return CHECKED, f"within {_shown(delta)} standard errors of the best coefficients"
+            why = "early stopping went back to where the held-out loss was lowest" if stopped_early else self._remedy()
+            return False, f"off by up to {delta:.3g} standard errors; {why}"
+        return True, f"within {_shown(delta)} standard errors of the best coefficients"
 
-    def _unless_flat(
-        self, model_parameters: Parameters, curvature: Curvature, exact: bool, text: str
-    ) -> tuple[Status, str]:
-        """A utility that is not linear in its parameters may be flat in some: what bends says nothing of them."""
+    def _flat(self, model_parameters: Parameters, curvature: Curvature, exact: bool) -> str:
+        """What to add of parameters in which a utility that is not linear in them is flat."""
         count = self._parameters(model_parameters)
         if curvature.rank == count:
-            return CHECKED, f"{text} near here"
-        looked = (
-            f"{curvature.rank} directions of {count} that bend" if exact else f"{curvature.rank} of {count} directions"
-        )
-        return NOT_DETERMINED, f"{text} in the {looked}; nothing is known of the others"
+            return ""
+        bends = "that bend" if exact else "that were looked at"
+        return f" in the {curvature.rank} directions of {count} {bends}; nothing is known of the others"
 
-    def _judged_by_gradient(self, norm: float, noise: float) -> tuple[Status, str]:
+    def _judged_by_gradient(self, norm: float, noise: float) -> tuple[bool, str]:
         """A loss that is no likelihood has no standard errors: its gradient is compared with what chance makes it."""
         share = norm / noise if noise > 0 else 0.0
-        if share <= SETTLED:
-            return CHECKED, f"the gradient is {_shown(share)} of what single responses make it by chance"
-        return NOT_SETTLED, f"the gradient is {share:.3g} of what single responses make it by chance; {self._remedy()}"
+        text = f"the gradient is {_shown(share)} of what single responses make it by chance"
+        return (True, text) if share <= SETTLED else (False, f"{text}; {self._remedy()}")
 
     def _remedy(self) -> str:
         """What to do about a fit that has not settled."""
         name = self.stage.name
+        declared = modifications_of_updates(self.study.config, name)
+        if declared:
+            return f"what is declared may keep it from there ({', '.join(declared)}): leave it out, or train longer"
         if isinstance(self.block.optimizer, Newton):
             return f"give stages.{name}.length more steps, or precision: float64"
         longer = f"raise stages.{name}.length"
@@ -292,39 +325,46 @@ class FitExaminer:
         """What the data do not determine, whatever training comes to."""
         design = self.design(model_parameters)
         if design is None:
-            return self._too_many(model_parameters)
+            return self._too_many(model_parameters) + self._strangers()
         return _undetermined([(block, determined_by(block.rows)) for block in design.blocks])
 
     def _caveats(
-        self,
-        model_parameters: Parameters,
-        blocks: tuple[BlockEvidence, ...],
-        certificate: FitCertificate,
-        undetermined: list[Caveat],
+        self, blocks: tuple[BlockEvidence, ...], certificate: FitCertificate, undetermined: list[Caveat]
     ) -> tuple[Caveat, ...]:
-        found = undetermined + [
-            Caveat(PARAMETERS, NOT_DETERMINED, f"{one.separation.text}: {_run_away(one, self.is_penalised)}")
-            for one in blocks
-            if one.separation is not None
-        ]
-        if self.counted is not None and not blocks:
-            found += self._run_away(model_parameters)
-        if self._penalty is not None and found:
+        found, name = list(undetermined), self.stage.name
+        for one in blocks:
+            if one.separation is not None:
+                text = f"{one.separation.text}: {_of_separated(one, is_penalised=self.is_penalised)}"
+                found.append(Caveat(PARAMETERS, NOT_DETERMINED, text))
+            elif one.is_unknown:
+                text = f"{one.block.place}whether likes are separated could not be told"
+                found.append(Caveat(PARAMETERS, NOT_KNOWN, text))
+        if isinstance(self._penalty, schema.Ridge) and found:
             note = "what the data do not determine is what the penalty makes of it"
             found.append(Caveat(PARAMETERS, NOT_DETERMINED, note))
-        if certificate.status == NOT_SETTLED:
-            text = f"{self.stage.name} has not settled: {certificate.text}"
-            found.append(Caveat(f"stages.{self.stage.name}", NOT_SETTLED, text))
+        separated = any(one.separation is not None for one in blocks)
+        unsettled = not certificate.settled and certificate.rank > 0
+        if unsettled or (certificate.status == NOT_DETERMINED and not separated):
+            status = NOT_SETTLED if separated else certificate.status
+            told = "has not settled" if status == NOT_SETTLED else "is not determined"
+            found.append(Caveat(f"stages.{name}", status, f"{name} {told}: {certificate.text}"))
         return tuple(found)
+
+    def _strangers(self) -> list[Caveat]:
+        """Groups that nobody asked, of a utility that has no block for each."""
+        if self.counted is None:
+            return []
+        strangers = [name for index, name in enumerate(self.study.groups) if index not in self.study.asked]
+        return [Caveat(PARAMETERS, NOT_KNOWN, f"{name}: nobody was asked; {LEFT_OUT}") for name in strangers]
 
     def _too_many(self, model_parameters: Parameters) -> list[Caveat]:
         """A utility that is not linear in its parameters, and has more of them than there are recipes to fit."""
         if self.counted is None:
             return []
         assert self.study.panel is not None
-        count = self._parameters(model_parameters)
-        recipes = len(np.unique(self.study.panel.amounts[self.counted.recipe], axis=0))
-        if count <= recipes * len(self.study.groups):
+        amounts, count = self.study.panel.amounts, self._parameters(model_parameters)
+        recipes = distinct_rows(amounts[self.counted.recipe])
+        if count <= distinct_rows(np.column_stack([amounts[self.counted.recipe], self.counted.group])):
             return []
         text = (
             f"{count} parameters, {recipes} distinct recipes: between and beyond them the utility is what its form "
@@ -332,17 +372,48 @@ class FitExaminer:
         )
         return [Caveat(PARAMETERS, NOT_DETERMINED, text)]
 
-    def _run_away(self, model_parameters: Parameters) -> list[Caveat]:
-        """Utilities of a utility that is not linear in its parameters that nothing keeps from growing."""
-        utility = self._utilities(model_parameters)
+    def _growth(self, model_parameters: Parameters) -> str:
+        """Why a utility without a program for it only gets better by growing for ever; empty where nothing says so."""
+        if self.counted is None:
+            return ""
+        utility, likes, dislikes = self._utilities(model_parameters), self.counted.likes, self.counted.dislikes
+        told_apart = ((likes == 0) | (dislikes == 0)) & (np.sign(utility) == np.where(likes > 0, 1.0, -1.0))
+        if self.is_likelihood and not self.is_penalised and told_apart.all():
+            return "the utility tells every like from every dislike: it gets better by growing for ever"
         far = int(np.sum(np.abs(utility) > FAR))
         if not far:
-            return []
-        text = (
-            f"the utility runs away: it is beyond ±{FAR:g} for {far} of {len(utility)} pairs of group and recipe, "
-            "where P(like) is 0 or 1 to six digits, and longer training makes it larger"
+            return ""
+        return (
+            f"the utility runs away: beyond ±{FAR:g} for {far} of {len(utility)} pairs of group and recipe, where "
+            "P(like) is 0 or 1 to six digits, and longer training makes it larger"
         )
-        return [Caveat(PARAMETERS, NOT_DETERMINED, text)]
+
+    def _misfit(self, model_parameters: Parameters, certificate: FitCertificate) -> str:
+        """Whether one mean for each recipe and group explains the responses better than chance would have it.
+
+        The likelihood ratio test of the utility against the saturated model, where the cells have responses enough for
+        its χ² distribution, and the fit has come to its end.
+        """
+        counted = self.counted
+        assert counted is not None
+        cells, freedom = len(counted.recipe), len(counted.recipe) - certificate.rank
+        is_weighted = not np.array_equal(counted.squares, counted.responses_of_cell)
+        if freedom <= 0 or is_weighted or not certificate.settled or counted.responses < ENOUGH * cells:
+            return ""
+        saturated = one_mean_a_recipe(counted.likes, counted.dislikes, np.arange(cells))
+        fitted = log_likelihood(counted.likes, counted.dislikes, self._utilities(model_parameters))
+        ratio = 2 * (saturated - fitted)
+        if ratio <= freedom + 3 * math.sqrt(2 * freedom):  # far from any doubt; SciPy need not be imported
+            return ""
+        from scipy.special import gammaincc
+
+        chance = float(gammaincc(freedom / 2, ratio / 2))
+        if chance >= REJECTED:
+            return ""
+        return (
+            "the recipes that were tasted reject this utility: their means differ from it by more than chance makes "
+            f"them (likelihood ratio {ratio:.1f} on {freedom} degrees of freedom, p = {chance:.1g}); try a richer one"
+        )
 
     def _utilities(self, model_parameters: Parameters) -> Float64[np.ndarray, " cells"]:
         assert self.counted is not None
@@ -377,8 +448,14 @@ def fixed_features(study: Study, model_parameters: Parameters) -> dict[str, floa
     return found
 
 
+ENOUGH = 10
+"""Responses that a cell must have on average for its mean to be about normal."""
+REJECTED = 1e-3
+"""A utility is said to be rejected where chance makes so much difference more rarely than this."""
 CURVE_POINTS = 10
 """Points of the curve of δ in a stage, about: checkpoints by default."""
+CURVE_SHARE = 20
+"""Of what a fit costs, its curve may cost one part in so many, and so may its certificate."""
 
 
 def _undetermined(blocks: list[tuple[Block, Determined]]) -> list[Caveat]:
@@ -387,12 +464,12 @@ def _undetermined(blocks: list[tuple[Block, Determined]]) -> list[Caveat]:
     for block, determined in blocks:
         status = NOT_DETERMINED if len(block.rows) else NOT_KNOWN
         why = reasons(block, determined)
-        left_out = "" if len(block.rows) else "; what they like is left out of every mean"
+        left_out = "" if len(block.rows) else f"; {LEFT_OUT}"
         found += [Caveat(PARAMETERS, status, "; ".join(why) + left_out)] if why else []
     return found
 
 
-def _run_away(evidence: BlockEvidence, is_penalised: bool) -> str:
+def _of_separated(evidence: BlockEvidence, *, is_penalised: bool) -> str:
     """What is known of coefficients without a finite value."""
     separation = evidence.separation
     assert separation is not None

@@ -14,6 +14,7 @@ from optim.analysis.fit_findings import FitExaminer, FitFindings
 from optim.analysis.identifiability import determined_by, reasons, reduction
 from optim.analysis.prediction import Prediction, null_model, one_mean_a_recipe, predicted
 from optim.analysis.uncertainty import Estimate, Scores, customer_scores, estimates
+from optim.analysis.verdicts import CHECKED, NOT_SETTLED, Status
 from optim.config import schema
 from optim.data.tallies import Tally, tally
 from optim.losses.objective import Parameters
@@ -47,12 +48,15 @@ def likelihood_answer(
     return found
 
 
-def standard_error_scores(study: Study, examiner: FitExaminer, findings: FitFindings) -> tuple[Scores, ...] | None:
+def standard_error_scores(
+    study: Study, examiner: FitExaminer, findings: FitFindings, rests_on: Status = CHECKED
+) -> tuple[Scores, ...] | None:
     """What the sandwich needs; None where standard errors would mean nothing.
 
-    They do for a likelihood alone, and where the fit has settled.
+    They mean something for a likelihood alone, and where the fit, and what it rests on, have settled.
     """
-    if findings.design is None or not examiner.is_likelihood or not findings.has_settled:
+    settled = findings.certificate.settled and rests_on != NOT_SETTLED
+    if findings.design is None or not examiner.is_likelihood or not settled:
         return None
     assert study.panel is not None
     assert examiner.counted is not None
@@ -166,6 +170,16 @@ def unasked(study: Study, counted: Bool[np.ndarray, " responses"]) -> dict[str, 
     return found
 
 
+def unasked_customers(study: Study) -> Bool[np.ndarray, " customers"]:
+    """Customers of segments none of whom has a response in the fit."""
+    panel = study.panel
+    assert panel is not None
+    found = np.zeros(panel.number_of_customers, bool)
+    for column, values in unasked(study, ~panel.held_out).items():
+        found |= np.isin(panel.columns[column], list(values))
+    return found
+
+
 def _coefficients(
     study: Study, examiner: FitExaminer, findings: FitFindings, scores: tuple[Scores, ...] | None
 ) -> dict[str, Any]:
@@ -176,7 +190,7 @@ def _coefficients(
     sections: dict[str, dict[str, Any]] = {}
     for index, one in enumerate(findings.blocks):
         group = study.groups[index]
-        section = _of_block(one, None if scores is None else scores[index], penalised=examiner.is_penalised)
+        section = _of_block(one, None if scores is None else scores[index], penalised=examiner.penalty_kind)
         for key, values in section.items():
             sections.setdefault(key, {})[group] = values
     grouped = study.config.model.utility is not None and study.config.model.utility.groups is not None
@@ -200,18 +214,18 @@ def _shape(key: str, utility: Any, names: tuple[str, ...], values: Any) -> Any:
     return named
 
 
-def _of_block(evidence: BlockEvidence, scores: Scores | None, *, penalised: bool) -> dict[str, Any]:
+def _of_block(evidence: BlockEvidence, scores: Scores | None, *, penalised: str | None) -> dict[str, Any]:
     """What there is to say of the coefficients of one group."""
     block = evidence.block
     seen = evidence.determined.determines(block)
-    if evidence.separation is not None:
+    if evidence.separation is not None and penalised is None:
         seen &= evidence.separation.determined.determines(block)
-    if penalised and len(block.rows):
+    if penalised == "ridge" and len(block.rows):  # which settles all that the data leave open
         seen[:] = True
     chosen = [name for name, is_seen in zip(block.names, seen, strict=True) if is_seen]
     found = _columns(evidence, chosen, block.to_user[seen], scores)
     why = "; ".join(reasons(block, evidence.determined))
-    if evidence.separation is not None:
+    if evidence.separation is not None and penalised is None:
         why = "; ".join(filter(None, [why, f"{evidence.separation.text}: no finite value is best"]))
         found["separated"] = _direction(evidence)
     hidden = {name: why for name, is_seen in zip(block.names, seen, strict=True) if not is_seen}

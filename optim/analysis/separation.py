@@ -7,6 +7,7 @@ program is that of Konis (2007), with which separated responses are found as wel
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -16,6 +17,7 @@ from optim.analysis.design import Block
 from optim.analysis.identifiability import Determined, determined_by
 from optim.models.coefficients import CONSTANT
 
+Vector = Float64[np.ndarray, " n"]
 STRICT = 1e-6
 """A program's variable above this is not 0, where its scale is 1."""
 
@@ -46,45 +48,61 @@ class Cone:
 
     def strictest(self) -> tuple[Float64[np.ndarray, " r"], Bool[np.ndarray, " pure"]]:
         """A direction that is strictly on the right side of as many pure cells as any, and which they are."""
-        from scipy.optimize import linprog
+        from scipy import sparse
 
         pure, count = self.signed.shape
-        if not pure or not count:
-            return np.zeros(count), np.zeros(pure, bool)
-        found = linprog(
+        nothing = np.zeros(count), np.zeros(pure, bool)
+        if not pure or not count or not self._is_open():
+            return nothing
+        found = self._solved(
             np.concatenate([np.zeros(count), -np.ones(pure)]),
-            A_ub=np.concatenate([-self.signed, np.eye(pure)], axis=1),
-            b_ub=np.zeros(pure),
-            A_eq=np.concatenate([self.tied, np.zeros((len(self.tied), pure))], axis=1) if len(self.tied) else None,
-            b_eq=np.zeros(len(self.tied)) if len(self.tied) else None,
-            bounds=[(None, None)] * count + [(0.0, 1.0)] * pure,
+            sparse.hstack([sparse.csr_array(-self.signed), sparse.eye_array(pure)]),
+            sparse.hstack([sparse.csr_array(self.tied), sparse.csr_array((len(self.tied), pure))]),
+            [(None, None)] * count + [(0.0, 1.0)] * pure,
+        )
+        return found[:count], found[count:] > 0.5
+
+    def _is_open(self) -> bool:
+        """Whether any direction is strictly on a side: Σ sᵢ xᵢ·β has a positive maximum over −1 ≤ β ≤ 1."""
+        size = float(np.abs(self.signed.sum(axis=0)).max(initial=0.0))
+        if not size:
+            return False
+        found = self._solved(-self.signed.sum(axis=0) / size, -self.signed, self.tied, (-1.0, 1.0))
+        return float(np.max(self.signed @ found, initial=0.0)) > STRICT
+
+    @staticmethod
+    def _solved(cost: Vector, at_most_0: Any, exactly_0: Any, bounds: Any) -> Vector:
+        """The solution of a linear program.
+
+        Raises:
+            RuntimeError: HiGHS does not solve it.
+        """
+        from scipy.optimize import linprog
+
+        rows = exactly_0.shape[0]
+        found = linprog(
+            cost,
+            A_ub=at_most_0,
+            b_ub=np.zeros(at_most_0.shape[0]),
+            A_eq=exactly_0 if rows else None,
+            b_eq=np.zeros(rows) if rows else None,
+            bounds=bounds,
             method="highs",
         )
         if found.status != 0:
             raise RuntimeError(f"HiGHS did not solve the program for separated likes: {found.message}")
-        return found.x[:count], found.x[count:] > 0.5
+        return np.asarray(found.x, float)
 
     def sign_of(self, functional: Float64[np.ndarray, " m"]) -> int:
         """Sign of a linear function of theta along all directions of the cone; 0 where it has both, or none."""
-        from scipy.optimize import linprog
-
         cost = functional @ self.basis
         size = float(np.abs(cost).max(initial=0.0))
         if not size:
             return 0
-        ends = []
-        for sign in (1.0, -1.0):
-            found = linprog(
-                sign * cost / size,
-                A_ub=-self.signed,
-                b_ub=np.zeros(len(self.signed)),
-                A_eq=self.tied if len(self.tied) else None,
-                b_eq=np.zeros(len(self.tied)) if len(self.tied) else None,
-                bounds=(-1.0, 1.0),
-                method="highs",
-            )
-            ends.append(sign * found.fun if found.status == 0 else np.nan)
-        least, most = ends
+        cost = cost / size
+        least, most = (
+            float(cost @ self._solved(sign * cost, -self.signed, self.tied, (-1.0, 1.0))) for sign in (1.0, -1.0)
+        )
         if least >= -STRICT and most > STRICT:
             return 1
         return -1 if most <= STRICT and least < -STRICT else 0

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float64
 from optim.analysis.best_inside import Allowed, Inside, best_inside
 from optim.analysis.cake_answer import BakedCake, Likings, liking_json
 from optim.analysis.design import in_float64
-from optim.analysis.fit_findings import FitFindings
 from optim.analysis.tasted import Place, leverage, place_in_hull
 from optim.analysis.verdicts import NOT_DETERMINED, Caveat
 from optim.data.tallies import Tally
@@ -25,16 +24,19 @@ from optim.study.study import Study, cake_layout
 Points = Float64[np.ndarray, "recipes n"]
 
 
-class Tasted:
-    """What was tasted in a fit, in what the likelihood model reads of it."""
+class TastedRecipes:
+    """What was tasted in a fit, in what the likelihood model reads of it.
 
-    def __init__(self, study: Study, member: Parameters, counted: Tally) -> None:
+    Where it reads fractions alone, recipes are compared at one total: that of the recipe in question.
+    """
+
+    def __init__(self, study: Study, member: Parameters, counted: Tally, total: float) -> None:
         assert study.panel is not None
         self.study, self.counted = study, counted
         self.recipes = np.unique(counted.recipe)
         features = study.model(member).feature_map
         self.in_fractions = all(features.are_fractions)
-        self.total = study.space.total or 1.0
+        self.total = total
         self.points = self.coordinates(study.panel.amounts[self.recipes])
         self.read = self._read(member)
         self.scale = self._scale()
@@ -62,8 +64,9 @@ class Tasted:
         space: RecipeSpace = self.study.space
         spread = np.ptp(self.points, axis=0)
         widths = space.upper - space.lower
-        usable = np.isfinite(widths) & (widths > 0) & (not self.in_fractions or space.total is not None)
-        return np.where(usable, widths, np.where(spread > 0, spread, 1.0))
+        size = np.maximum(np.abs(self.points).max(axis=0), np.where(np.isfinite(space.upper), np.abs(space.upper), 0.0))
+        narrow = np.where(spread > 0, spread, np.where(size > 0, size, 1.0))
+        return np.where(np.isfinite(widths) & (widths > 0), widths, narrow)
 
     def place(self, amounts: Float64[np.ndarray, " n"], among: Bool[np.ndarray, " recipes"] | None = None) -> Place:
         """Where a recipe lies, among all that was tasted or some of it."""
@@ -80,8 +83,10 @@ class Tasted:
         """The recipe with the greatest share of likes, as it was tasted."""
         assert self.study.panel is not None
         position = np.searchsorted(self.recipes, self.counted.recipe)
-        likes = np.bincount(position, weights=self.counted.likes)
-        responses = np.bincount(position, weights=self.counted.likes + self.counted.dislikes)
+        weights = self.counted.likes + self.counted.dislikes
+        of_cell = self.counted.responses_of_cell
+        responses = np.bincount(position, weights=of_cell)
+        likes = np.bincount(position, weights=of_cell * self.counted.likes / np.where(weights > 0, weights, 1.0))
         at = int(np.argmax(likes / responses))
         share = float(likes[at] / responses[at])
         name = self.study.panel.recipes[self.recipes[at]]
@@ -106,7 +111,7 @@ class Whereabouts:
         return tuple(group for group, place in self.of_group.items() if not place.inside)
 
 
-def whereabouts(tasted: Tasted, amounts: Float64[np.ndarray, " n"]) -> Whereabouts:
+def whereabouts(tasted: TastedRecipes, amounts: Float64[np.ndarray, " n"]) -> Whereabouts:
     """Where a recipe lies among the tasted ones."""
     place = tasted.place(amounts)
     of_group = {
@@ -116,7 +121,7 @@ def whereabouts(tasted: Tasted, amounts: Float64[np.ndarray, " n"]) -> Whereabou
 
 
 def tasted_answer(
-    study: Study, cake: BakedCake, findings: FitFindings, tasted: Tasted, where: Whereabouts, likings: Likings
+    study: Study, cake: BakedCake, tasted: TastedRecipes, where: Whereabouts, likings: Likings
 ) -> tuple[dict[str, Any], tuple[Caveat, ...]]:
     """The answer's place among the tasted recipes, and the best recipe inside them where it is outside.
 
@@ -127,7 +132,7 @@ def tasted_answer(
     found: dict[str, Any] = {"in": "fractions" if tasted.in_fractions else "amounts", **_place(tasted, place)}
     found["recipes"] = len(np.unique(tasted.points, axis=0))
     found["best"] = tasted.best_liked()
-    found |= _leverage(study, findings, likings, amounts)
+    found |= _leverage(study, likings, amounts)
     if not place.inside:
         text = f"the recipe lies outside what was tasted: {_beyond(tasted, place)}"
         inside = _best_inside(study, cake, tasted, amounts)
@@ -143,14 +148,14 @@ def tasted_answer(
     )
 
 
-def _place(tasted: Tasted, place: Place) -> dict[str, Any]:
+def _place(tasted: TastedRecipes, place: Place) -> dict[str, Any]:
     found: dict[str, Any] = {"inside": place.inside}
     if not place.inside:
         found |= {"distance": place.distance, "beyond": _by_name(tasted, place)}
     return found
 
 
-def _by_name(tasted: Tasted, place: Place) -> dict[str, float]:
+def _by_name(tasted: TastedRecipes, place: Place) -> dict[str, float]:
     """By how much each ingredient differs from the nearest mixture of tasted recipes; in fractions, as fractions."""
     names = [name for name, read in zip(tasted.study.space.names, tasted.read, strict=True) if read]
     beyond = place.beyond / (tasted.total if tasted.in_fractions else 1.0)
@@ -159,7 +164,7 @@ def _by_name(tasted: Tasted, place: Place) -> dict[str, float]:
     return {name: float(value) for name, value, is_far in zip(names, beyond, far, strict=True) if is_far}
 
 
-def _beyond(tasted: Tasted, place: Place) -> str:
+def _beyond(tasted: TastedRecipes, place: Place) -> str:
     """`water 34.3 ml more, mint 2 g less than the nearest mixture of tasted recipes`."""
     units = dict(zip(tasted.study.space.names, tasted.study.space.units, strict=True))
     unit = lambda name: "" if tasted.in_fractions or not units[name] else f" {units[name]}"
@@ -170,13 +175,11 @@ def _beyond(tasted: Tasted, place: Place) -> str:
     return f"{', '.join(parts)} than in the nearest mixture of tasted recipes ({place.distance:.2g} ranges away)"
 
 
-def _leverage(
-    study: Study, findings: FitFindings, likings: Likings, amounts: Float64[np.ndarray, " n"]
-) -> dict[str, Any]:
+def _leverage(study: Study, likings: Likings, amounts: Float64[np.ndarray, " n"]) -> dict[str, Any]:
     """Leverage of the answer, the largest over the groups, beside the largest of what was tasted."""
-    if findings.design is None:
+    if not likings.has_design:
         return {}
-    places = [likings.place(amounts, group) for group in sorted(study.asked)]
+    places = [likings.standing(amounts, group) for group in sorted(study.asked)]
     made = [leverage(one.row, one.evidence.block.rows, one.evidence.block.counts) for one in places]
     finite = [one for one in made if np.isfinite(one.value)]
     if len(finite) < len(made) or not made:
@@ -185,27 +188,30 @@ def _leverage(
     return {"leverage": most.value, "largest_tasted_leverage": most.largest_tasted}
 
 
-def _best_inside(study: Study, cake: BakedCake, tasted: Tasted, amounts: Float64[np.ndarray, " n"]) -> Inside | None:
+def _best_inside(
+    study: Study, cake: BakedCake, tasted: TastedRecipes, amounts: Float64[np.ndarray, " n"]
+) -> Inside | None:
     """The best mixture of tasted recipes that is allowed; settings stay as they are."""
     layout, count = cake_layout(study.space), len(study.space.names)
     with jax.enable_x64(True):
         constants = in_float64(cake.constants)
         settings = jnp.asarray(cake.vector[count:], jnp.float64)
         score = lambda x: cake.objective.climbed(layout.unravel(jnp.concatenate([x, settings])), constants)
-        compiled = jax.jit(jax.value_and_grad(score))
+        compiled, every = jax.jit(jax.value_and_grad(score)), jax.jit(jax.vmap(score))
+        scores = lambda recipes: np.asarray(every(jnp.asarray(recipes)))
 
         def both(x: Float64[np.ndarray, " n"]) -> tuple[float, Float64[np.ndarray, " n"]]:
             value, gradient = compiled(jnp.asarray(x))
             return float(value), np.asarray(gradient)
 
         space = study.space
-        total = space.total if space.total is not None else (tasted.total if tasted.in_fractions else None)
+        total = tasted.total if tasted.in_fractions else space.total
         allowed = Allowed(space.lower, space.upper, total)
         start = tasted.coordinates(amounts[None])
-        return best_inside(both, np.unique(tasted.points, axis=0), allowed, start, tasted.scale)
+        return best_inside(both, np.unique(tasted.points, axis=0), allowed, start, tasted.scale, scores)
 
 
-def _inside(study: Study, tasted: Tasted, inside: Inside, likings: Likings) -> dict[str, Any]:
+def _inside(study: Study, tasted: TastedRecipes, inside: Inside, likings: Likings) -> dict[str, Any]:
     mean, by_group = likings.of(inside.point, whereabouts(tasted, inside.point).outside)
     found: dict[str, Any] = {"recipe": dict(zip(study.space.names, inside.point.tolist(), strict=True))}
-    return found | {"gap": inside.gap, "liking": liking_json(study, mean, by_group)}
+    return found | {"gap": inside.gap, "liking": liking_json(mean, by_group)}

@@ -113,6 +113,8 @@ class _Compiled:
         self.noise = jax.jit(noise)
 
 
+EXACT = (32 * float(np.finfo(np.float32).eps)) ** 2
+"""A mean squared error (in units of the spread of what is fitted) up to this is the rounding of single precision."""
 AT_ONCE = 2**18
 """Most losses of rows that are differentiated at once, each in its own direction."""
 
@@ -158,8 +160,7 @@ class Bound:
         """By what to divide the objective so that it is a negative log-likelihood: 1, or the mean squared error."""
         if not self.total.squared:
             return 1.0
-        variance = 2 * self.value / self.total.terms
-        return variance if variance > 0 else 1.0  # nothing is left to be scaled
+        return max(2 * self.value / self.total.terms, EXACT)
 
 
 def _of_responses(

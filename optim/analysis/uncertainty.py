@@ -140,7 +140,7 @@ def sigma(utility: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class Standing:
     """A recipe in a block of a design, for the customers of one group.
 
     Attributes:
@@ -159,7 +159,7 @@ class Place:
     is_penalised: bool = False
 
 
-def liking_at(place: Place) -> Liking:
+def liking_at(place: Standing) -> Liking:
     """P(like) of a recipe for one group."""
     evidence, row = place.evidence, place.row
     if not evidence.determined.sees(row[None])[0]:
@@ -177,7 +177,7 @@ def liking_at(place: Place) -> Liking:
     return Liking(place.customers, CHECKED, sigma(utility), estimate.standard_error, estimate.robust_standard_error)
 
 
-def mean_liking(parts: Sequence[Liking], places: Sequence[Place]) -> Liking:
+def mean_liking(parts: Sequence[Liking], places: Sequence[Standing]) -> Liking:
     """P(like) over the customers of several groups.
 
     By the delta method: with g the gradient of P̄ = Σ w p by the coefficients, whose blocks are independent, P̄ has the

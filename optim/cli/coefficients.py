@@ -19,17 +19,22 @@ def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType
     if "parameters" not in likelihood:
         return
     groups = _groups(likelihood)
-    settled = likelihood.get("certificate", {}).get("status") != "not settled"
+    certificate = likelihood.get("certificate", {})
+    label = (
+        "estimate" if certificate.get("settled", True) or certificate.get("status") != "not settled" else "not settled"
+    )
+    if any("penalty" in text for text in certificate.get("modifications", ())):
+        label += ", penalised"
     if len(groups) == 1:
-        yield _of_one(next(iter(groups.values())), settled=settled)
+        yield _of_one(next(iter(groups.values())), label=label)
     else:
-        yield _of_several(groups, settled=settled)
+        yield _of_several(groups, label=label)
     for name, found in groups.items():
         if "reduced" in found:
             left_out = ", ".join(found["reduced"]["left_out"])
             where = f" of {name}" if len(groups) > 1 else ""
             yield Text(f"\nThe same utility{where} with {left_out} left out", style="bold")
-            yield _of_one(found["reduced"], settled=settled)
+            yield _of_one(found["reduced"], label=label)
 
 
 def _groups(likelihood: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -57,11 +62,11 @@ def _rows(found: Mapping[str, Any]) -> list[str]:
     return [*single, *products, *(["constant"] if "constant" in names else [])]
 
 
-def _of_one(found: Mapping[str, Any], *, settled: bool) -> Table:
+def _of_one(found: Mapping[str, Any], *, label: str) -> Table:
     """A coefficient a row, with its uncertainty."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("coefficient")
-    table.add_column("estimate" if settled else "not settled", justify="right")
+    table.add_column(label, justify="right")
     sure = "standard_errors" in found
     for name in ("std. error", "robust", "z", "95 % interval") if sure else ():
         table.add_column(name, justify="right")
@@ -80,12 +85,12 @@ def _of_one(found: Mapping[str, Any], *, settled: bool) -> Table:
     return table
 
 
-def _of_several(groups: Mapping[str, Mapping[str, Any]], *, settled: bool) -> Table:
+def _of_several(groups: Mapping[str, Mapping[str, Any]], *, label: str) -> Table:
     """A coefficient a row and a group a column."""
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("coefficient")
     for name in groups:
-        table.add_column(name if settled else f"{name} (not settled)", justify="right")
+        table.add_column(name if label == "estimate" else f"{name} ({label})", justify="right")
     names = list(dict.fromkeys(row for found in groups.values() for row in _rows(found)))
     for row in names:
         table.add_row(row, *(_with_error(found, row) for found in groups.values()))

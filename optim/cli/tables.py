@@ -13,6 +13,8 @@ from rich.text import Text
 from optim.cli.coefficients import coefficient_tables
 from optim.config.naming import parts
 
+CHECKED = "computed and checked"
+
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The best cake, what was learned of the customers, and what to know of both, each under its heading.
@@ -25,6 +27,8 @@ def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield _cake(result)
     if "likelihood" in result:
         yield heading(_fit(result["likelihood"]))
+        if "recipe" not in result and "certificate" in result["likelihood"]:
+            yield Text("\n".join(f"{name}: {note}" for _, name, note, _ in _certificate(result["likelihood"])))
         if "null" in result["likelihood"]:
             yield Text(_quality(result["likelihood"]))
         yield from coefficient_tables(result["likelihood"])
@@ -103,11 +107,7 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
             "of the score, per range of an ingredient: not a peak yet",
             "",
         )
-    fit = result.get("likelihood", {}).get("certificate")
-    if fit is not None:
-        yield "fit", _settled(fit), fit["text"], ""
-        for text in fit.get("modifications", ()):
-            yield "", "", f"fitted with: {text}", ""
+    yield from _certificate(result.get("likelihood", {}))
     if "tasted" in result:
         yield _tasted(result["tasted"])
     for text in certificate.get("modifications", ()):
@@ -118,17 +118,37 @@ def _liking(result: Mapping[str, Any]) -> Iterator[Row]:
     liking = result["liking"]
     inside = result.get("tasted", {}).get("best_inside", {}).get("liking", {})
     unknown = sum(liking.get("not_known", {}).values())
-    everyone = f"{liking['customers']} customers" if "customers" in liking else "all customers"
+    everyone = _customers(liking["customers"]) if "customers" in liking else "all customers"
     who = f"mean over {everyone}" + (f", without {unknown} who were not asked" if unknown else "")
-    yield "P(like)", _probability(liking), _sure(liking, who), _probability(inside) if inside else ""
+    yield "P(like)", _probability(liking), _sure(liking, who), _within(inside) if inside else ""
     for group, one in liking.get("by_group", {}).items():
         within = inside.get("by_group", {}).get(group)
-        note = _sure(one, f"{one['customers']} customers")
-        yield f"  {group}", _probability(one), note, "" if within is None else _probability(within)
+        note = _sure(one, _customers(one["customers"]))
+        yield f"  {group}", _probability(one), note, "" if within is None else _within(within)
+
+
+def _certificate(likelihood: Mapping[str, Any]) -> Iterator[Row]:
+    """Whether the fit has settled, and what bends it."""
+    fit = likelihood.get("certificate")
+    if fit is None:
+        return
+    yield "fit", _settled(fit), fit["text"], ""
+    for text in fit.get("modifications", ()):
+        yield "", "with", text, ""
+
+
+def _customers(count: int) -> str:
+    return f"{count} customer{'' if count == 1 else 's'}"
 
 
 def _probability(liking: Mapping[str, Any]) -> str:
     return f"{liking['mean']:.3f}" if "mean" in liking else short(liking["status"])
+
+
+def _within(liking: Mapping[str, Any]) -> str:
+    """P(like) of the best recipe inside what was tasted, which has no note of its own."""
+    worth = liking["status"]
+    return _probability(liking) + (f" ({short(worth)})" if "mean" in liking and worth != CHECKED else "")
 
 
 def short(status: str) -> str:
@@ -146,7 +166,7 @@ def _sure(liking: Mapping[str, Any], who: str) -> str:
 
 
 def _settled(certificate: Mapping[str, Any]) -> str:
-    return "settled" if certificate["settled"] else short(certificate["status"])
+    return "settled" if certificate["status"] == CHECKED else short(certificate["status"])
 
 
 def _tasted(tasted: Mapping[str, Any]) -> Row:

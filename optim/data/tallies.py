@@ -26,6 +26,7 @@ class Tally:
         of_response: the cell of each response that was counted, in the panel's order.
         counted: which responses of the panel were counted.
         weight: the weight of each response that was counted.
+        responses_of_cell: how many responses each cell has, whatever their weights.
         squares: sum of the squared weights of a cell's responses; their number where each has the weight 1.
     """
 
@@ -36,6 +37,7 @@ class Tally:
     of_response: Int[np.ndarray, " counted"]
     counted: Bool[np.ndarray, " responses"]
     weight: Float64[np.ndarray, " counted"]
+    responses_of_cell: Float64[np.ndarray, " cells"]
     squares: Float64[np.ndarray, " cells"]
 
     @property
@@ -73,6 +75,7 @@ def tally(
         of_response=cell,
         counted=counted,
         weight=weight,
+        responses_of_cell=count(np.ones(len(weight))),
         squares=count(weight**2),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ from optim.config.errors import UserError
 from optim.config.schema import Aggregate
 from optim.losses.audience import Audience
 from optim.losses.objective import Parameters, UnitLoss, batch_loss
-from optim.losses.scores import BuiltScore, Customer, Recipe, RecipeForStrangers
+from optim.losses.scores import BuiltScore, Customer, Recipe, RecipeForStrangers, WatchedRecipe
 from optim.models.cake import Cake
 from optim.models.functional import Functional
 from optim.models.likelihood import LikelihoodModel
@@ -74,6 +74,7 @@ class CakeObjective:
         score: what one customer makes of a recipe.
         audience: whom the cake is for.
         aggregate: how the customers' scores become one.
+        watched: gets the names of what the score asks of a recipe; None where nobody wants to know.
         strangers: groups in the audience of whom nobody was asked: no P(like) is known of them.
         climbs: `logit` only for a score that is P(like) alone; `unit_loss`, of one customer, is minus P(like) all the
             same.
@@ -87,6 +88,7 @@ class CakeObjective:
     aggregate: Aggregate = "mean_responses"
     climbs: Climb = "score"
     strangers: tuple[str, ...] = ()
+    watched: set[str] | None = None
 
     @property
     def units(self) -> int:
@@ -149,6 +151,22 @@ class CakeObjective:
         """What the recipe of a cake turns into."""
         return self.model(constants.model).properties_of(*self.cake(cake)())
 
+    @property
+    def _recipe_kind(self) -> Callable[..., Recipe]:
+        """What the score is given of a recipe."""
+        if self.watched is not None:
+            return partial(WatchedRecipe, noted=self.watched)
+        return partial(RecipeForStrangers, strangers=self.strangers) if self.strangers else Recipe
+
+    def reads_liking(self, constants: CakeConstants) -> bool:
+        """Whether the score is made of P(like), of which nothing is computed to tell."""
+        noted: set[str] = set()
+        watched = replace(self, watched=noted, climbs="score")
+        cake = jax.tree.map(jnp.zeros_like, Functional.split(self.space.cake())[1])
+        unit = jax.tree.map(lambda values: values[0], constants.audience)
+        jax.eval_shape(lambda cake: watched.unit_loss({"cake": cake}, unit, constants)[0], cake)
+        return "liking" in noted
+
     def _score(
         self, cake: Parameters, properties: Float[Array, " properties"], unit: AudienceRows, constants: CakeConstants
     ) -> Float[Array, ""]:
@@ -157,8 +175,7 @@ class CakeObjective:
         model = self.model(constants.model)
         names = () if model.properties is None else model.properties.names
         liking = None if model.utility is None else model.expected_response(model.features(amounts), unit.group)
-        kind = partial(RecipeForStrangers, strangers=self.strangers) if self.strangers else Recipe
-        recipe = kind(
+        recipe = self._recipe_kind(
             amounts=dict(zip(self.space.names, amounts, strict=True)),
             properties=dict(zip(names, properties, strict=True)),
             cost=jnp.sum(constants.prices * amounts),

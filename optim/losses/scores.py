@@ -72,6 +72,23 @@ class RecipeForStrangers(Recipe):
 
 
 @dataclass(frozen=True)
+class WatchedRecipe(Recipe):
+    """A recipe that notes whether its P(like) is asked for.
+
+    Attributes:
+        noted: gets the names of the attributes that are asked for.
+    """
+
+    noted: set[str] = field(default_factory=set)
+
+    def __getattribute__(self, name: str) -> Any:
+        """The attribute, noted."""
+        if name != "noted":
+            self.noted.add(name)
+        return super().__getattribute__(name)
+
+
+@dataclass(frozen=True)
 class Customer:
     """What a score sees of a customer: the columns of the customers' table that the config names."""
 

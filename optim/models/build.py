@@ -196,11 +196,15 @@ def _scaling(
     center = mean if centered else np.zeros_like(mean)
     scale = np.sqrt(weights @ (raw - center) ** 2)
     silent = scale <= CONSTANT * np.abs(center)
-    for name in (name for name, is_silent in zip(feature_map.names, silent, strict=True) if is_silent):
-        if name not in fixed:
+    varies = np.ptp(raw, axis=0) > CONSTANT * np.abs(center)
+    for name, is_silent, elsewhere in zip(feature_map.names, silent, varies, strict=True):
+        if is_silent and name not in fixed:
             remedy = "hold it with `fixed`" if name in feature_map.ingredients else "leave it out of the features"
+            where = "every tasted recipe"
+            if elsewhere and not tasted.counts.all():
+                where, remedy = "every recipe that stays in the fit", f"try another `seed` or split, or {remedy}"
             raise UserError(
-                f"model.utility.features: {name} is the same in every tasted recipe, so what it does to the "
+                f"model.utility.features: {name} is the same in {where}, so what it does to the "
                 f"liking cannot be learned; {remedy}"
             )
     return center, np.where(silent, 1.0, scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,13 +113,10 @@ class Answers:
         key = (config, overrides)
         if key not in self._made:
             study, state, _, _ = in_memory(load(config, list(overrides)))
-            self._made[key] = Answered(study, state, answer(study, state))
+            found = answer(study, state)
+            json.dumps(found, allow_nan=False)  # no answer of any test holds a number that is not finite
+            self._made[key] = Answered(study, state, found)
         return self._made[key]
-
-    @property
-    def all(self) -> tuple[Answered, ...]:
-        """Those made so far."""
-        return tuple(self._made.values())
 
 
 @dataclass(frozen=True)

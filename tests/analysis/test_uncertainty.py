@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 import optim.analysis.uncertainty as uncertainty
 from optim.analysis.evidence import BlockEvidence
 from optim.analysis.fit_findings import FitExaminer
-from optim.analysis.uncertainty import Liking, Place, Scores, customer_scores, estimates, liking_at, mean_liking
+from optim.analysis.uncertainty import Liking, Scores, Standing, customer_scores, estimates, liking_at, mean_liking
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN
 from optim.config.loading import load
 from tests.analysis.fits import SLOPES, Fit, at, at_maximum, evidence, make_fit, make_panel, newton, of_panel
@@ -40,12 +40,12 @@ def grouped() -> tuple[Fit, tuple[BlockEvidence, ...], tuple[Scores, ...]]:
     return fit, evidence(design), customer_scores(design, fit.counted, panel, group, SLOPES)
 
 
-def places(grouped: tuple[Fit, tuple[BlockEvidence, ...], tuple[Scores, ...]]) -> list[Place]:
+def places(grouped: tuple[Fit, tuple[BlockEvidence, ...], tuple[Scores, ...]]) -> list[Standing]:
     fit, blocks, scores = grouped
     rows = [fit.design.row(RECIPE, index)[0] for index in range(2)]
     customers = np.bincount(fit.group).tolist()
     parts = zip(blocks, rows, scores, customers, strict=True)
-    return [Place(one, row, 0.0, score, count) for one, row, score, count in parts]
+    return [Standing(one, row, 0.0, score, count) for one, row, score, count in parts]
 
 
 def test_the_cocktails_have_the_printed_errors(cocktail: Path) -> None:
@@ -133,7 +133,7 @@ def test_customers_of_one_block_share_its_covariance() -> None:
     (one,) = evidence(at_maximum(fit.design))
     (scores,) = customer_scores(at_maximum(fit.design), fit.counted, fit.panel, fit.group, SLOPES)
     row, _ = fit.design.row(RECIPE, 0)
-    twice = [Place(one, row, 0.0, scores, 10), Place(one, row, 0.0, scores, 30)]
+    twice = [Standing(one, row, 0.0, scores, 10), Standing(one, row, 0.0, scores, 30)]
     alone = liking_at(twice[0])
     assert mean_liking([liking_at(place) for place in twice], twice).logit_error == pytest.approx(alone.logit_error)
 
@@ -220,10 +220,10 @@ def test_what_is_not_determined_has_no_number() -> None:
     (one,), (scores,) = evidence(design), customer_scores(design, fit.counted, fit.panel, fit.group, SLOPES)
     inside, _ = design.row(np.array([2.5, 2.5]), 0)
     outside, _ = design.row(np.array([2.5, 4.0]), 0)
-    assert liking_at(Place(one, inside, 0.0, scores, 5)).status == CHECKED
-    unknown = liking_at(Place(one, outside, 0.0, scores, 5))
+    assert liking_at(Standing(one, inside, 0.0, scores, 5)).status == CHECKED
+    unknown = liking_at(Standing(one, outside, 0.0, scores, 5))
     assert (unknown.status, unknown.mean, unknown.interval(1.0)) == (NOT_DETERMINED, None, None)
-    both = mean_liking([liking_at(Place(one, inside, 0.0, scores, 5)), unknown], [])
+    both = mean_liking([liking_at(Standing(one, inside, 0.0, scores, 5)), unknown], [])
     assert (both.status, both.mean, both.customers) == (NOT_DETERMINED, None, 10)
     assert mean_liking([], []).status == NOT_KNOWN
 

@@ -13,6 +13,8 @@ from scipy.optimize import minimize
 
 from optim.config.loading import load
 from optim.data.simulate import simulate
+from optim.runs.info import RunInfo
+from optim.runs.session import Outcome
 from tests.conftest import Studies
 from tests.helpers import run
 
@@ -71,6 +73,19 @@ def test_the_cake_of_the_main_job_is_the_best_for_the_true_population(tmp_path: 
     ]
     assert sum(inside) >= 3  # one point inside the bounds, not a corner
     assert outcome.result["certificate"]["agreeing"] == outcome.result["certificate"]["starts"]
+    assert_settled(outcome)
+
+
+def assert_settled(outcome: Outcome) -> None:
+    """The fit of a shipped config has come to its end, and its answer is checked, in run.json as well."""
+    assert outcome.result is not None
+    certificate = outcome.result["likelihood"]["certificate"]
+    assert certificate["delta"] <= 0.1
+    assert certificate["status"] == "computed and checked"
+    assert set(outcome.result["status"].values()) == {"computed and checked"}
+    assert "warnings" not in outcome.result
+    metrics = RunInfo.load(outcome.directory.info).metrics
+    assert (metrics["final/settled"], metrics["final/delta"]) == (1.0, certificate["delta"])
 
 
 def _true_liking(truth: dict[str, Any], names: list[str]) -> Any:
@@ -108,6 +123,8 @@ def test_the_cocktail_study_reaches_the_published_figures(cocktail: Path, tmp_pa
     recipe = {"orange": 0.20, "banana": 0.30, "mango": 0.50, "lemon": 0.0}
     assert outcome.result["recipe"] == pytest.approx(recipe, abs=0.002)
     assert outcome.result["liking"]["mean"] == pytest.approx(0.869, abs=0.001)
+    assert_settled(outcome)
+    assert outcome.result["tasted"]["inside"] is True
 
 
 @pytest.mark.long
