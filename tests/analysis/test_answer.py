@@ -147,7 +147,7 @@ def test_a_group_that_nobody_asked_is_not_known_and_left_out_of_the_mean(case: C
     assert "children: nobody was asked" in found.warnings["likelihood.parameters"]
 
 
-@pytest.mark.parametrize("length", [40, 400])
+@pytest.mark.parametrize("length", [40, pytest.param(400, marks=pytest.mark.long)])
 def test_separated_likes_have_no_coefficients_and_the_recipe_rises_with_sugar(
     case: Case, ask: Answers, length: int
 ) -> None:
@@ -199,6 +199,7 @@ def test_the_best_inside_is_found_in_fractions_where_there_is_no_total(case: Cas
     assert "best_inside" in found.result["tasted"]
 
 
+@pytest.mark.long
 def test_a_network_of_eight_recipes_is_no_finding(case: Case, ask: Answers) -> None:
     """The true P(like) of what it bakes was .35, where .888 was claimed."""
     network = "model.utility={kind: mlp, features: [amounts]}"
@@ -239,6 +240,7 @@ def test_a_fit_far_from_its_maximum_says_so(cocktail_tables: tuple[str, str], as
     assert final_metrics(found.result)["final/settled"] == 0.0
 
 
+@pytest.mark.long
 def test_three_steps_of_lbfgs_are_said_to_be_too_few(cocktail_tables: tuple[str, str], ask: Answers) -> None:
     """-975.07 for -974.317: δ² / 2 is what is left to gain, to second order."""
     found = ask(COCKTAIL, *cocktail_tables, "stages={fit: {kind: fit, length: 3, optimizer: {name: lbfgs}}}")
@@ -282,6 +284,7 @@ def test_the_cocktail_is_computed_and_checked(cocktail_tables: tuple[str, str], 
 # Others of the same kinds.
 
 
+@pytest.mark.long
 def test_one_separated_group_takes_nothing_from_the_other(one_separated: Path, ask: Answers) -> None:
     found = ask(one_separated)
     south = maximum(ROWS, np.array(MIXED, float), np.full(10, 20.0))
@@ -328,6 +331,7 @@ def always(folder: Path) -> Path:
     return Tables(ALWAYS, {"north": north, "south": [*MIXED, 12, 15]}).write(folder / "always", BOUNDS, GROUPED)
 
 
+@pytest.mark.long
 def test_an_ingredient_that_was_always_the_same_in_one_group_is_named(always: Path, ask: Answers) -> None:
     found = ask(always, "ingredients.sugar.max=2")
     hidden = found.likelihood["not_determined"]["by_group"]
@@ -386,6 +390,7 @@ def test_a_segment_of_a_pooled_utility_that_nobody_asked_is_named(folder: Path, 
     assert said in found.warnings["liking"]
 
 
+@pytest.mark.long
 def test_a_property_nobody_s_score_reads_is_named(folder: Path, ask: Answers) -> None:
     """Sweetness of the bakery reads butter, flour and sugar, and neither eggs nor salt."""
     random = np.random.default_rng(4)
@@ -552,6 +557,7 @@ def test_inside_what_was_tasted_the_answer_stands(diamond: Path, ask: Answers) -
 # Predictions.
 
 
+@pytest.mark.long
 def test_held_out_recipes_are_scored_by_a_fit_of_the_others(two_groups: Path, ask: Answers) -> None:
     found = ask(two_groups, NEWTON, "data.evaluation={share: 0.3, by: recipe}")
     panel = found.study.panel
@@ -646,6 +652,7 @@ def test_grams_for_kilograms_change_the_coefficients_alone(two_groups: Path, fol
     assert {name: 1000 * value for name, value in beyond.items()} == pytest.approx(others, rel=1e-3)
 
 
+@pytest.mark.long
 def test_the_order_of_the_ingredients_changes_nothing(two_groups: Path, folder: Path, ask: Answers) -> None:
     tables = Tables({"butter": BUTTER, "sugar": SUGAR}, {"north": MIXED, "south": OTHERS})
     bounds = "{butter: {min: 1, max: 2}, sugar: {min: 0.5, max: 2.5}}"
@@ -657,6 +664,7 @@ def test_the_order_of_the_ingredients_changes_nothing(two_groups: Path, folder: 
         )
 
 
+@pytest.mark.long
 def test_customers_twice_over_halve_the_variances(two_groups: Path, folder: Path, ask: Answers) -> None:
     once = Tables({"sugar": SUGAR, "butter": BUTTER}, {"north": MIXED, "south": OTHERS})
     twice = replace(

@@ -149,6 +149,7 @@ def test_the_general_way_gives_the_same_certificate(fit: Fits) -> None:
     assert curvature.rank == 5
 
 
+@pytest.mark.long
 def test_single_and_double_precision_have_the_same_certificate(fit: Fits) -> None:
     single = fit("stages.fit.length=3", LINEAR)
     jax.config.update("jax_enable_x64", True)

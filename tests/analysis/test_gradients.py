@@ -93,6 +93,7 @@ def test_a_rule_that_looks_right_on_the_real_axis_is_found_wrong(
     assert fit.report.worst.entry.count(".imag") >= 1
 
 
+@pytest.mark.long
 def test_a_study_of_customers_may_have_settings(small: Studies) -> None:
     """Which its customers know nothing of: they tasted amounts."""
     score = "stages.bake.score={kind: deliciousness, targets: {sweetness: 9 + temperature}}"
@@ -112,6 +113,7 @@ def test_a_kink_at_a_start_that_is_given_is_found(
     assert not bake.report.passed
 
 
+@pytest.mark.long
 def test_the_sourdoughs_gradient_is_right_end_to_end() -> None:
     """Through yeast, starter, dough and mixer, first and second order, in both modes."""
     (check,) = check_study(load(SOURDOUGH))

@@ -34,6 +34,7 @@ def test_a_system_over_a_tree_is_solved_and_differentiated_in_both_modes(size: i
         np.testing.assert_allclose(found, true, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_a_large_state_is_differentiated_by_products_alone() -> None:
     """x = a S x + b with a cyclic shift S of 100,000 components: each sum over them is a geometric series."""

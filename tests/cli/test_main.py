@@ -168,6 +168,7 @@ def test_a_wrong_config_is_rejected_before_anything_heavy_is_imported(small_file
     assert not _modules_after("config", "show", str(small_file)) & HEAVY
 
 
+@pytest.mark.long
 def test_a_designed_process_is_shown_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     code, output, _ = call(capsys, "train", str(CONFIGS / "sourdough.yaml"), "stages.bake.length=20")
     assert code == 0

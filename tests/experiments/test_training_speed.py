@@ -11,6 +11,7 @@ import pytest
 from training_speed import NETWORK, SEED_MODEL, Workload, final_parameters, greatest_difference
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workload", [SEED_MODEL, NETWORK], ids=lambda workload: workload.name)
 def test_all_contenders_end_at_the_same_parameters(tmp_path: Path, workload: Workload) -> None:
     ends = dict(final_parameters(tmp_path, workload, 300))

@@ -400,6 +400,7 @@ stages:
 """
 
 
+@pytest.mark.long
 def test_a_bake_whose_likings_are_saturated_everywhere_ends_at_the_bound(tmp_path: Path) -> None:
     """All like what has more than 1.5 of sugar, none what has less: any utility that separates them rises with it."""
     sugars = np.array([0.5, 1.0, 1.4, 1.6, 2.0, 2.5])

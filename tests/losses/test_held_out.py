@@ -45,7 +45,9 @@ def by_recipe() -> Panel:
     return replace(panel, recipe=recipe, held_out=recipe >= 3)
 
 
-PANELS = pytest.mark.parametrize("panel", [by_customer(), by_recipe()], ids=["by customer", "by recipe"])
+PANELS = pytest.mark.parametrize(
+    "panel", [by_customer(), pytest.param(by_recipe(), marks=pytest.mark.long)], ids=["by customer", "by recipe"]
+)
 
 
 def without(panel: Panel, gone: NDArray[np.bool_]) -> Panel:
@@ -137,7 +139,7 @@ def assert_same(found: tuple[float, Doubles], expected: tuple[float, Doubles]) -
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("held_out", [False, True], ids=["fit", "held out"])
+@pytest.mark.parametrize("held_out", [False, pytest.param(True, marks=pytest.mark.long)], ids=["fit", "held out"])
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 @PANELS
 def test_everyone_is_the_panel_that_never_had_the_others_responses(
@@ -150,7 +152,9 @@ def test_everyone_is_the_panel_that_never_had_the_others_responses(
     assert_same(of_everyone(absent, parameters), expected)
 
 
-@pytest.mark.parametrize("laid_out", [True, False], ids=["rows laid out", "rows looked up"])
+@pytest.mark.parametrize(
+    "laid_out", [True, pytest.param(False, marks=pytest.mark.long)], ids=["rows laid out", "rows looked up"]
+)
 @pytest.mark.parametrize("grouped", [False, True], ids=["pooled", "by group"])
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 def test_a_batch_counts_only_those_who_have_responses_in_the_fit(
@@ -171,6 +175,7 @@ def test_a_batch_counts_only_those_who_have_responses_in_the_fit(
         assert not found[-1][1].any()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("held_out", [False, True], ids=["fit", "held out"])
 @PANELS
 def test_a_loss_of_every_customer_in_blocks_is_that_of_their_own_responses(panel: Panel, held_out: bool) -> None:

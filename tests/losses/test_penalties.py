@@ -26,6 +26,7 @@ from optim.optimize.newton import newton
 from .conftest import log_likelihood, model_of, panel_of
 
 AGGREGATES: tuple[Aggregate, ...] = ("sum", "mean_responses", "mean_customers")
+MOSTLY = ["mean_customers", *(pytest.param(name, marks=pytest.mark.long) for name in AGGREGATES[:2])]
 RIDGE = schema.Ridge(kind="ridge", strength=3.0)
 FIRTH = schema.Firth(kind="firth")
 RAGGED = (9, 0, 14, 3, 8, 11)
@@ -109,7 +110,7 @@ def half_log_det(features: Matrix, weights: Matrix) -> float:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("aggregate", AGGREGATES)
+@pytest.mark.parametrize("aggregate", MOSTLY)
 def test_a_ridge_is_that_of_its_formula_whatever_the_aggregate(aggregate: Aggregate) -> None:
     panel = panel_of(RAGGED)
     objective, parameters = objective_of(panel, RIDGE, aggregate)
@@ -225,7 +226,9 @@ def table_of(counts: Any) -> Panel:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("table", [[[3, 7], [6, 2]], [[0, 5], [4, 0]], [[0, 5], [4, 3]]])
+@pytest.mark.parametrize(
+    "table", [[[3, 7], [6, 2]], [[0, 5], [4, 0]], pytest.param([[0, 5], [4, 3]], marks=pytest.mark.long)]
+)
 def test_firth_of_a_table_adds_a_half_to_every_cell(table: list[list[int]]) -> None:
     """Firth 1993, section 3.3: also where a cell is empty, and the plain estimate infinite."""
     objective, parameters = objective_of(table_of(table), FIRTH, "mean_responses")
@@ -238,7 +241,10 @@ def test_firth_of_a_table_adds_a_half_to_every_cell(table: list[list[int]]) -> N
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(("likes", "responses"), [(0, 6), (2, 9), (5, 5)])
+@pytest.mark.parametrize(
+    ("likes", "responses"),
+    [(0, 6), pytest.param(2, 9, marks=pytest.mark.long), pytest.param(5, 5, marks=pytest.mark.long)],
+)
 def test_firth_of_a_single_recipe_is_the_share_with_a_half_added(likes: int, responses: int) -> None:
     """A weight and a constant, of which one recipe determines the sum alone: (likes + ½) / (responses + 1)."""
     panel = table_of([[responses - likes, likes], [0, 0]])
@@ -251,7 +257,7 @@ def test_firth_of_a_single_recipe_is_the_share_with_a_half_added(likes: int, res
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("aggregate", AGGREGATES)
+@pytest.mark.parametrize("aggregate", MOSTLY)
 def test_firth_is_that_of_its_formula_whatever_the_aggregate(aggregate: Aggregate) -> None:
     objective, parameters = objective_of(panel_of(RAGGED), FIRTH, aggregate)
     features, like, share = design_of(objective, parameters)
@@ -285,6 +291,7 @@ def test_each_group_has_its_own_information(kind: str) -> None:
     assert float(found) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.long
 def test_a_design_without_full_rank_counts_in_the_space_that_it_spans() -> None:
     """In single precision: shares with a constant give the same likes as shares alone."""
     panel = panel_of((60, 50), recipes=12)

@@ -21,6 +21,7 @@ from tests.helpers import run
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 
 
+@pytest.mark.long
 def test_every_coefficient_is_recovered_within_three_standard_errors(small: Studies, tmp_path: Path) -> None:
     config = small(
         "data.simulate.segments={all: {ideal: {butter: 1.1, eggs: 2.8, flour: 1.9, sugar: 1.6}}}",

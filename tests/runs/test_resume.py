@@ -104,6 +104,7 @@ def _without_checkpoints(directory: Path) -> None:
     shutil.rmtree(directory / "checkpoints")
 
 
+@pytest.mark.long
 def test_a_run_killed_before_its_first_checkpoint_starts_at_step_0_and_says_so(
     small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_changed_table_is_refused_and_a_moved_one_is_not(tmp_path: Path) -> No
     assert resume(tmp_path / "run", moved, observer=Silent()).result is not None
 
 
+@pytest.mark.long
 def test_a_change_noted_but_not_yet_written_is_written_by_the_next_resume(
     small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +201,7 @@ def test_cadences_may_change_and_the_answer_stays(small: Studies, tmp_path: Path
     assert details["changes"]["log.every"] == [7, 5]
 
 
+@pytest.mark.long
 def test_a_change_holds_for_later_resumes(small: Studies, tmp_path: Path) -> None:
     longer = run(small("stages.fit.length=50"), tmp_path, "longer")
     run(small("stop_after_steps=12"), tmp_path, "parts")
@@ -267,6 +270,7 @@ def test_train_into_an_existing_run_changes_nothing(small: Studies, tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
 
 
+@pytest.mark.long
 def test_the_resolved_config_of_a_run_is_itself_a_study(small: Studies, tmp_path: Path) -> None:
     first = run(small("stop_after_steps=5"), tmp_path, "first")
     assert first.result is None

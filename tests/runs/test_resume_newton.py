@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from optim.runs.observer import Silent
 from optim.runs.run import resume
 from tests.conftest import Studies
@@ -21,6 +23,7 @@ FIT = (
 )
 
 
+@pytest.mark.long
 def test_stopping_between_steps_changes_nothing(small: Studies, tmp_path: Path) -> None:
     whole = run(small(*FIT), tmp_path, "whole")
     assert run(small(*FIT, "stop_after_steps=2"), tmp_path, "parts").step == 2

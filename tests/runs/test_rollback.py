@@ -100,7 +100,7 @@ def test_a_poisoned_batch_is_skipped_and_recorded(folder: Path) -> None:
     assert np.isfinite([value for _, value in curve]).all()
 
 
-@pytest.mark.parametrize("stops", [(2, 3), (4, 5, 6, 7, 8, 9, 10, 11, 12, 13)])
+@pytest.mark.parametrize("stops", [(2, 3), pytest.param((4, 5, 6, 7, 8, 9, 10, 11, 12, 13), marks=pytest.mark.long)])
 def test_an_interrupted_run_goes_round_the_same_data(folder: Path, stops: tuple[int, ...]) -> None:
     run(study(folder), folder, "whole")
     run(study(folder, f"stop_after_steps={stops[0]}"), folder, "parts")
@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_round_the_same_data(folder: Path, stops: tuple[
     assert skips[0] == skips[1]
 
 
-@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("interrupted", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_run_killed_in_the_middle_of_a_rollback_takes_the_same_way(
     folder: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +164,7 @@ def test_more_rollbacks_may_be_allowed_on_resume(folder: Path) -> None:
     assert curves(folder / "whole")[0] == curves(folder / "parts")[0]
 
 
-@pytest.mark.parametrize(("stops", "keep"), [((2,), 1), ((1, 2, 4, 5, 7), 2)])
+@pytest.mark.parametrize(("stops", "keep"), [((2,), 1), pytest.param((1, 2, 4, 5, 7), 2, marks=pytest.mark.long)])
 def test_saves_at_stops_do_not_push_out_what_a_rollback_needs(folder: Path, stops: tuple[int, ...], keep: int) -> None:
     kept = f"checkpoint.keep={keep}"
     run(study(folder, kept), folder, "whole")

@@ -95,6 +95,7 @@ def test_the_curve_and_the_warnings_are_the_same_after_interruptions(small: Stud
     assert metrics["final/delta"] > 0.1
 
 
+@pytest.mark.long
 def test_networks_have_a_curve_by_products_with_the_hessian(small: Studies, tmp_path: Path) -> None:
     """Where the Hessian is positive in what bends; elsewhere there is no δ."""
     stages = "stages={fit: {kind: fit, length: 60, optimizer: {name: lbfgs}}}"
@@ -107,6 +108,7 @@ def test_networks_have_a_curve_by_products_with_the_hessian(small: Studies, tmp_
     assert outcome.result["likelihood"]["certificate"]["delta"] == pytest.approx(last[1], rel=1e-3)
 
 
+@pytest.mark.long
 def test_property_fits_have_a_curve_that_falls_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "recipes.csv").write_text("recipe,a,b,sour\n1,1,0,3\n2,0,1,5\n3,0.5,0.5,4.5\n4,0.25,0.75,5\n")
     (tmp_path / "ratings.csv").write_text("customer,recipe,liking\nx,1,1\nx,2,0\nx,3,1\nx,4,0\n")

@@ -58,13 +58,14 @@ def test_the_cocktails_are_fitted_in_eight_steps_from_zeros(cocktail: Path) -> N
     np.testing.assert_allclose(weights_of(study, state)[0] / scale, [-0.046, 1.620, 2.833, -19.090], atol=6e-4)
 
 
+@pytest.mark.long
 def test_the_cocktails_are_fitted_in_single_precision(cocktail: Path) -> None:
     study = cocktails(cocktail)
     assert log_likelihood(study, fitted(study)) == pytest.approx(-974.3173, abs=1e-3)
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("aggregate", ["sum", "mean_responses"])
+@pytest.mark.parametrize("aggregate", [pytest.param("sum", marks=pytest.mark.long), "mean_responses"])
 def test_newton_finds_the_ridge_that_lbfgs_finds(small: Studies, aggregate: str) -> None:
     loss = f"stages.fit.loss={RIDGE}, aggregate: {aggregate}}}"
     found = []
@@ -77,7 +78,7 @@ def test_newton_finds_the_ridge_that_lbfgs_finds(small: Studies, aggregate: str)
 
 
 @pytest.mark.parametrize("aggregate", ["sum", "mean_customers"])
-@pytest.mark.parametrize("batch", ["16", "all"])
+@pytest.mark.parametrize("batch", ["16", pytest.param("all", marks=pytest.mark.long)])
 def test_customers_are_clipped_apart_from_the_penalty(small: Studies, aggregate: str, batch: str) -> None:
     """A limit that nobody reaches changes nothing; one that stops everybody leaves the penalty to shrink weights."""
     loss = f"stages.fit.loss={RIDGE}, aggregate: {aggregate}}}"

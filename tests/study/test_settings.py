@@ -101,6 +101,7 @@ def test_the_answer_and_the_curves_have_the_settings(study: Path, tmp_path: Path
     )
 
 
+@pytest.mark.long
 def test_an_interrupted_run_ends_with_the_same_bits(study: Path, tmp_path: Path) -> None:
     config = load(study, ["stages.mix.length=30", "stages.mix.starts=2"])
     run(config, tmp_path / "runs", "whole")
