@@ -98,7 +98,8 @@ class Curvature:
         """The diagonal of the covariance."""
         bent = self._bends
         roots = self.basis @ self.vectors[:, bent] / np.sqrt(np.abs(self.eigenvalues[bent]))
-        return np.sum((functionals @ roots) ** 2, axis=1)
+        along = functionals @ roots
+        return np.einsum("nr,nr->n", along, along)
 
     def sandwich(
         self, functionals: Float64[np.ndarray, "n p"], scores: Float64[np.ndarray, "p p"]

@@ -213,7 +213,9 @@ def design_of(
         fixed: features that a recipe holds at one value: those of ingredients that are fixed.
     """
     utility = model(parameters).utility
-    features = raw_features(model, parameters, amounts)[counted.recipe]
+    features = raw_features(model, parameters, amounts)
+    if not np.array_equal(counted.recipe, np.arange(len(features))):  # a copy of a million rows is worth sparing
+        features = features[counted.recipe]
     if isinstance(utility, LinearUtility | QuadraticUtility):
         return _of_polynomial(model, parameters, utility, features, counted, groups, fixed)
     return None if isinstance(utility, NetworkUtility) else _of_own(model, parameters, features, counted, len(groups))
@@ -238,7 +240,9 @@ def _of_polynomial(
         held = {name for name, column in zip(names, features.T, strict=True) if is_held(fixed.get(name), column)}
     columns = np.flatnonzero([not held.intersection(name.split("*")) for name in every])
     chosen = tuple(every[column] for column in columns)
-    rows = terms(utility, (features - center) / scale)
+    scaled = features - center
+    scaled /= scale
+    rows = terms(utility, scaled)
     rows = rows[:, columns] if held else rows
     blocks = []
     for index, group in enumerate(groups):

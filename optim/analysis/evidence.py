@@ -103,7 +103,7 @@ def _of_block(
     counts = np.stack([block.likes, block.dislikes])
     gradient = plain = block.rows.T @ np.sum(counts * first, axis=0)
     bends = np.sum(counts * second, axis=0)
-    hessian = (block.rows.T * bends) @ block.rows
+    hessian = _gram(block.rows, bends)
     determined = determined_by(block.rows)
     curvature = penalised = Curvature.of(gradient, hessian, basis_of(determined))
     if isinstance(penalty, schema.Ridge):
@@ -113,9 +113,21 @@ def _of_block(
     elif isinstance(penalty, schema.Firth):
         gradient = gradient + _firth_gradient(block, bends)
         penalised = Curvature.of(gradient, hessian, basis_of(determined))
-    scatter = (block.rows.T * (block.squares * _of_one_response(block, bends))) @ block.rows
+    scatter = hessian
+    if not np.array_equal(block.squares, block.counts):
+        scatter = _gram(block.rows, block.squares * _of_one_response(block, bends))
     slope = float(np.linalg.norm(gradient))
     return BlockEvidence(block, determined, curvature, penalised, plain, hessian, slope, scatter)
+
+
+def _gram(rows: Float64[np.ndarray, "cells m"], weights: Float64[np.ndarray, " cells"]) -> Float64[np.ndarray, "m m"]:
+    """Σ w x xᵀ, in parts that stay in a cache."""
+    parts = (slice(start, start + PART) for start in range(0, len(rows), PART))
+    return sum(((rows[part].T * weights[part]) @ rows[part] for part in parts), start=np.zeros((rows.shape[1],) * 2))
+
+
+PART = 2**14
+"""Rows that are multiplied at once."""
 
 
 def _of_one_response(block: Block, bends: Float64[np.ndarray, " cells"]) -> Float64[np.ndarray, " cells"]:
@@ -127,7 +139,7 @@ def _firth_gradient(block: Block, bends: Float64[np.ndarray, " cells"]) -> Float
     """Of −½ log det Σ n p(1 − p) x xᵀ: by a cell's utility −½ h (1 − 2p), h being its leverage (Firth 1993)."""
     weights = block.responses * _of_one_response(block, bends)
     information = Curvature.of(
-        np.zeros(len(block.theta)), (block.rows.T * weights) @ block.rows, basis_of(determined_by(block.rows))
+        np.zeros(len(block.theta)), _gram(block.rows, weights), basis_of(determined_by(block.rows))
     )
     leverages = weights * information.variances(block.rows)
     return block.rows.T @ (leverages * 0.5 * np.tanh(block.utilities / 2))

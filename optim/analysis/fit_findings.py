@@ -121,6 +121,11 @@ class FitExaminer:
         self._total: TotalLoss | None = None
         self._design: tuple[list[bytes], Design | None] | None = None
 
+    def forget(self) -> None:
+        """Count the responses and make the design anew when they are next asked for."""
+        self.__dict__.pop("counted", None)
+        self._design = None
+
     @cached_property
     def counted(self) -> Tally | None:
         """The responses of the fit; None for a property fit."""

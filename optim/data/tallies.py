@@ -66,7 +66,7 @@ def tally(
     keys = group[customer].astype(np.int64) * len(panel.recipes) + panel.recipe[counted]
     found, cell = _numbered(keys, len(panel.recipes) * (int(group.max(initial=0)) + 1))
     count = lambda weights: np.bincount(cell, weights=weights, minlength=len(found)).astype(np.float64)
-    like = panel.like[counted]
+    like, responses = panel.like[counted], count(np.ones(len(weight)))
     return Tally(
         recipe=found % len(panel.recipes),
         group=found // len(panel.recipes),
@@ -75,8 +75,8 @@ def tally(
         of_response=cell,
         counted=counted,
         weight=weight,
-        responses_of_cell=count(np.ones(len(weight))),
-        squares=count(weight**2),
+        responses_of_cell=responses,
+        squares=count(weight**2) if by_customer else responses,
     )
 
 

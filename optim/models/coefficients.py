@@ -46,7 +46,8 @@ def terms(utility: Polynomial, scaled: Float[np.ndarray, "rows k"]) -> Float[np.
     """t(z) of scaled features."""
     constant = [] if utility.bias is None else [np.ones((len(scaled), 1))]
     left, right = np.array(pairs(utility), int).reshape(-1, 2).T
-    return np.concatenate([*constant, scaled, scaled[:, left] * scaled[:, right]], axis=1)
+    products = [scaled[:, left] * scaled[:, right]] if len(left) else []
+    return np.concatenate([*constant, scaled, *products], axis=1)
 
 
 def in_user_units(
