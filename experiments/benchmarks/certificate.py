@@ -1,6 +1,6 @@
 """What the certificate of a fit costs, beside the fit that it is about.
 
-    python experiments/benchmarks/certificate.py                     (about 3 minutes on 2 cores)
+    python experiments/benchmarks/certificate.py                     (about 2 minutes on 2 cores)
     python experiments/benchmarks/certificate.py --before CHECKOUT   (and the main job, beside another checkout's)
 
 A fit of 1,000,000 responses by 100,000 customers, linear in ten features, in single precision, without a run directory.
