@@ -20,7 +20,8 @@ from optim.analysis.cake_answer import (
     liking_json,
     status_of,
 )
-from optim.analysis.fit_findings import Examiners, FitExaminer, FitFindings
+from optim.analysis.fit_certificate import FitFindings
+from optim.analysis.fit_findings import Examiners, FitExaminer
 from optim.analysis.forewarnings import forewarnings
 from optim.analysis.panel_answer import likelihood_answer, standard_error_scores
 from optim.analysis.tasted_answer import TastedRecipes, tasted_answer, whereabouts

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from optim.analysis.design import raw_features, utilities_of
-from optim.analysis.fit_findings import FitFindings
+from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.panel_answer import unasked_customers
 from optim.analysis.uncertainty import Liking, Scores, Standing, liking_at, mean_liking, sigma
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status, worst

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float64
 
 from optim.analysis.design import distinct_rows, utilities_of
 from optim.analysis.evidence import BlockEvidence
-from optim.analysis.fit_findings import FitExaminer, FitFindings
+from optim.analysis.fit_certificate import FitFindings
+from optim.analysis.fit_findings import FitExaminer
 from optim.analysis.identifiability import determined_by, reasons, reduction
 from optim.analysis.prediction import Prediction, null_model, one_mean_a_recipe, predicted
 from optim.analysis.uncertainty import Estimate, Scores, customer_scores, estimates
