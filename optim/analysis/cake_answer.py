@@ -209,7 +209,8 @@ class Likings:
         if outside:
             # A form that the tasted recipes reject, or that could be any, says nothing of what is far from them.
             says_nothing = findings.has_more_parameters_than_recipes or findings.misfit
-            return unsure(EXTRAPOLATION, None if says_nothing else liking.mean)
+            unsettled = "" if findings.certificate.settled else "; and the fit has not settled"
+            return unsure(EXTRAPOLATION + unsettled, None if says_nothing else liking.mean)
         if not findings.certificate.settled or self._rests_on == NOT_SETTLED:
             return replace(liking, status=NOT_SETTLED, text="what it rests on has not settled")
         if findings.has_more_parameters_than_recipes:

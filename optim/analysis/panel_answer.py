@@ -226,9 +226,10 @@ def _of_block(evidence: BlockEvidence, scores: Scores | None, *, penalised: str 
     chosen = [name for name, is_seen in zip(block.names, seen, strict=True) if is_seen]
     found = _columns(evidence, chosen, block.to_user[seen], scores)
     why = "; ".join(reasons(block, evidence.determined))
+    if evidence.separation is not None:
+        found["separated"] = _direction(evidence)
     if evidence.separation is not None and penalised is None:
         why = "; ".join(filter(None, [why, f"{evidence.separation.text}: no finite value is best"]))
-        found["separated"] = _direction(evidence)
     hidden = {name: why for name, is_seen in zip(block.names, seen, strict=True) if not is_seen}
     hidden |= dict.fromkeys(
         block.left_out, "it was always tasted at the amount at which it is held: nothing depends on it"

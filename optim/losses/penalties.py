@@ -44,17 +44,20 @@ class Penalty(Protocol):
         """The penalty of the utility's parameters."""
 
 
-def build_penalty(block: schema.Penalty | None, panel: Panel, group: Int[np.ndarray, " customers"]) -> Penalty | None:
+def build_penalty(
+    block: schema.Penalty | None, panel: Panel, group: Int[np.ndarray, " customers"], groups: int
+) -> Penalty | None:
     """The penalty of a block of the config.
 
     Args:
         block: the block.
         panel: the panel whose responses are fitted.
         group: each customer's group.
+        groups: how many groups the utility has; some may have no customer here.
     """
     if isinstance(block, schema.Ridge):
         return Ridge(block.strength)
-    return None if block is None else Firth.of(panel, group)
+    return None if block is None else Firth.of(panel, group, groups)
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,11 @@ class Firth:
     responses: Int[np.ndarray, "groups cells"]
 
     @classmethod
-    def of(cls, panel: Panel, group: Int[np.ndarray, " customers"]) -> Firth:
+    def of(cls, panel: Panel, group: Int[np.ndarray, " customers"], groups: int) -> Firth:
         """For the responses of a panel that are not held out, of customers in these groups, numbered from 0."""
         counted = tally(panel, group, ~panel.held_out, by_customer=False)
         owner = counted.group
-        sizes = np.bincount(owner, minlength=int(np.max(group, initial=0)) + 1)
+        sizes = np.bincount(owner, minlength=groups)
         place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         recipe, responses = np.zeros((2, len(sizes), int(sizes.max())), int)
         recipe[owner, place], responses[owner, place] = counted.recipe, counted.likes + counted.dislikes

@@ -254,7 +254,7 @@ class _Builder:
             self._trained_parts(block),
             own,
             block.loss.aggregate,
-            penalty=build_penalty(priced, panel, group),
+            penalty=build_penalty(priced, panel, group, len(self.groups)),
         )
 
     def _evaluation(self, objective: Objective) -> Objective | None:

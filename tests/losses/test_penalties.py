@@ -44,7 +44,7 @@ def objective_of(
     group = np.zeros(len(panel.customers), int) if group is None else np.asarray(group)
     block = {"kind": "linear"} | utility
     model, parameters = model_of(panel, panel.ingredients, int(group.max()) + 1, utility=block)
-    built = build_penalty(penalty, panel, group)
+    built = build_penalty(penalty, panel, group, int(group.max()) + 1)
     return PanelObjective(panel, group, model, ("utility",), None, aggregate, penalty=built), parameters
 
 

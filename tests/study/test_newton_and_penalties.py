@@ -162,3 +162,27 @@ def test_a_network_with_thousands_of_weights_is_refused(small: Studies) -> None:
     network = "model.utility={kind: mlp, features: [amounts], hidden: [100, 50]}"
     with pytest.raises(UserError, match=r"and 5,601 are more than the 4,000 that it has room for"):
         build_study(small(network, "stages.fit.batch=all", NEWTON))
+
+
+def test_firth_has_room_for_a_group_that_nobody_asked(small: Studies, tmp_path: Path) -> None:
+    """The last of the groups, of whom no response is there to be counted."""
+    tables = {
+        "recipes": "recipe,butter,eggs,flour,sugar\n"
+        + "".join(f"r{i},{1 + i % 3 / 3},{2 + i % 2},{2 - i % 4 / 4},{1 + i / 8}\n" for i in range(8)),
+        "customers": "customer,who\n" + "".join(f"c{i},{'adults' if i < 6 else 'seniors'}\n" for i in range(8)),
+        "ratings": "customer,recipe,liking\n"
+        + "".join(f"c{c},r{r},{(3 * c + 5 * r) % 7}\n" for c in range(6) for r in range(8)),
+    }
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    paths = ", ".join(f"{name}: {tmp_path}/{name}.csv" for name in tables)
+    study = build_study(
+        small(
+            f"data={{{paths}, like: {{column: liking, at_least: 4}}}}",
+            "model.utility={kind: linear, features: [amounts], groups: who}",
+            "stages.fit={kind: fit, length: 3, loss: {kind: likelihood, penalty: {kind: firth}}, "
+            "optimizer: {name: newton}}",
+        )
+    )
+    assert study.groups == ("adults", "seniors")
+    assert study.asked == {0}
