@@ -98,8 +98,7 @@ def _fitted(study: Study, examiner: FitExaminer, member: Parameters, rests_on: S
         member: the likelihood model's parameters.
         rests_on: what the other fits are worth: only features that are properties rest on them.
     """
-    features = study.model(member).feature_map
-    if not set(features.names) - set(features.ingredients):
+    if not study.model(member).feature_map.reads_properties:
         rests_on = CHECKED
     findings = examiner.findings(member, stopped_early=examiner.stage.patience is not None)
     scores = standard_error_scores(study, examiner, findings, rests_on)

@@ -91,7 +91,7 @@ class Block:
 
     @property
     def place(self) -> str:
-        """`in the north ` or nothing, to begin a sentence with."""
+        """`north: ` or nothing, to begin a sentence with."""
         return f"{self.group}: " if self.group else ""
 
 
@@ -244,6 +244,8 @@ def _of_polynomial(
     scaled /= scale
     rows = terms(utility, scaled)
     rows = rows[:, columns] if held else rows
+    to_user = in_user_units(utility, center, scale)[np.ix_(columns, columns)]
+    left_out = tuple(name for name in every if held.intersection(name.split("*")))
     blocks = []
     for index, group in enumerate(groups):
         mine = slice(*np.searchsorted(counted.group, [index, index + 1]))  # cells are sorted by group
@@ -253,7 +255,7 @@ def _of_polynomial(
                 names=chosen,
                 rows=rows[mine],
                 theta=scaled_coefficients(utility, index)[columns],
-                to_user=in_user_units(utility, center, scale)[np.ix_(columns, columns)],
+                to_user=to_user,
                 penalised=np.array([name != CONSTANT for name in chosen]),
                 features=features[mine],
                 feature_names=names,
@@ -262,7 +264,7 @@ def _of_polynomial(
                 responses=counted.responses_of_cell[mine],
                 squares=counted.squares[mine],
                 offset=np.zeros(len(rows[mine])),
-                left_out=tuple(name for name in every if held.intersection(name.split("*"))),
+                left_out=left_out,
             )
         )
 

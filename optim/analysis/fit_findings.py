@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float64
 
-from optim.analysis.curvature_of_fit import Curvature
+from optim.analysis.curvature_of_fit import Curvature, decrement
 from optim.analysis.design import Block, Design, design_of, distinct_rows, utilities_of
 from optim.analysis.evidence import (
     FAR,
@@ -124,7 +124,6 @@ class FitExaminer:
         """δ at some parameters, for a curve; None where it is not to be had, or would cost more than it is worth."""
         if not self.is_likelihood:
             return None
-        assert self.counted is None or self.study.panel is not None
         budget = (self._work // CURVE_SHARE + MOMENT) // CURVE_POINTS
         design = self.design(model_parameters)
         if design is not None:
@@ -133,7 +132,7 @@ class FitExaminer:
         at = self._at(model_parameters)
         if budget < 2 * LEAST_PRODUCTS * len(at.total.weights):
             return None
-        return _finite(math.sqrt(general_curvature(at, budget)[0].squared_decrement))
+        return _finite(decrement([general_curvature(at, budget)[0]]))
 
     @property
     def _work(self) -> int:
@@ -177,7 +176,7 @@ class FitExaminer:
             curvatures, norm = [curvature], float(np.linalg.norm(at.gradient))
         delta = None
         if self.is_likelihood:
-            delta = math.sqrt(sum(one.squared_decrement for one in curvatures))
+            delta = decrement(curvatures)
             settled, text = self._judged(curvatures, delta, stopped_early)
         else:
             settled, text = self._judged_by_gradient(norm, self._at(model_parameters).noise)

@@ -37,6 +37,5 @@ def _of_segments(study: Study) -> list[Caveat]:
 
 def _reads_fitted_properties(study: Study) -> bool:
     """Whether features depend on what a stage will train: then nothing can be said of them yet."""
-    model = study.model(study.first_member["model"])
-    reads = set(model.feature_map.names) - set(model.feature_map.ingredients)
-    return bool(reads) and any("properties" in (stage.train or ()) for stage in study.stages)
+    features = study.model(study.first_member["model"]).feature_map
+    return features.reads_properties and any("properties" in (stage.train or ()) for stage in study.stages)

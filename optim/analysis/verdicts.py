@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Status = Literal["computed and checked", "not settled", "not determined by the data", "not known"]
 """What a number is: checked; computed by something that had not come to its end; one of many that fit the data as well;
@@ -38,7 +38,7 @@ class Caveat:
         return asdict(self)
 
 
-def worst(statuses: Mapping[str, Any] | list[Status]) -> Status:
+def worst(statuses: Collection[Status]) -> Status:
     """The status of a number that rests on several: the one that says most against it."""
     order = (NOT_KNOWN, NOT_DETERMINED, NOT_SETTLED)
     return next((status for status in order if status in statuses), CHECKED)

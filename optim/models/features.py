@@ -35,6 +35,11 @@ class FeatureMap:
         return tuple(name for choice in self.chosen for name in self._names_of(choice))
 
     @property
+    def reads_properties(self) -> bool:
+        """Whether any feature is a property, and not an ingredient's amount or fraction."""
+        return not set(self.names) <= set(self.ingredients)
+
+    @property
     def are_fractions(self) -> tuple[bool, ...]:
         """Which features are fractions of the recipe's total."""
         return tuple(choice == "fractions" for choice in self.chosen for _ in self._names_of(choice))
