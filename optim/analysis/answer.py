@@ -23,6 +23,7 @@ from optim.analysis.cake_answer import (
 from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.fit_findings import Examiners, FitExaminer
 from optim.analysis.forewarnings import forewarnings
+from optim.analysis.idle_limits import idle_limits
 from optim.analysis.panel_answer import likelihood_answer, standard_error_scores
 from optim.analysis.tasted_answer import TastedRecipes, tasted_answer, whereabouts
 from optim.analysis.uncertainty import Scores
@@ -63,6 +64,7 @@ def answer(study: Study, state: State, examiners: Examiners | None = None) -> di
     fitted = None if main is None else _fitted(study, examiners(main), member, rests_on)
     caveats = list(forewarnings(examiners)) + ([] if fitted is None else list(fitted.findings.caveats))
     caveats += [caveat for found in of_others for caveat in found.caveats]
+    caveats += idle_limits(study, state)
     result: dict[str, Any] = {}
     if bakes:
         cake = best_cake(study, bakes[-1], state)

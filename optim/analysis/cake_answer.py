@@ -70,6 +70,8 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     block = study.config.stages[stage.name]
     assert isinstance(block, schema.Bake)
     reads_liking = objective.reads_liking(constants)
+    if not np.isfinite(recipes).all(axis=1).any():
+        raise NoAnswerError("none of the recipes that were baked is finite")
     certificate = certify(
         study.space,
         recipes,
@@ -115,6 +117,8 @@ def _certificate(cake: BakedCake) -> dict[str, Any]:
         "stationary": certificate.stationary,
         "active": list(certificate.active),
     }
+    if certificate.left_out:
+        found["left_out"] = certificate.left_out
     if certificate.spread:
         found["spread"] = {name: list(ends) for name, ends in certificate.spread.items()}
     if certificate.unread:
@@ -260,7 +264,13 @@ def _liking_json(liking: Liking) -> dict[str, Any]:
 def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
     """What of a recipe its score does not say, or training has not found."""
     certificate, found = cake.certificate, []
-    if 2 * certificate.agreeing <= certificate.starts > 1:
+    if certificate.left_out:
+        text = (
+            f"{certificate.left_out} of {certificate.starts} starts came to numbers that are not finite and were left "
+            f"out: the score, or its slope, is not defined everywhere that stages.{stage.name} goes"
+        )
+        found.append(Caveat(f"stages.{stage.name}", NOT_SETTLED, text))
+    if 2 * certificate.agreeing <= certificate.starts - certificate.left_out > 1:
         text = (
             f"{certificate.agreeing} of {certificate.starts} starts agree: the best recipe may not have been found; "
             f"raise stages.{stage.name}.length or .starts, or look at the curves"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optim.config.optimizers import NoisySgd, OptimizerBase
 from optim.config.schema import Bake, Config, DeliciousnessScore, Fit, LikelihoodLoss, Ridge, held_targets
 
 
@@ -22,9 +23,21 @@ def modifications_of_updates(config: Config, name: str) -> tuple[str, ...]:
     weight_decay = getattr(optimizer, "weight_decay", 0.0)
     if isinstance(stage, Fit) and weight_decay > 0:
         declared.append(f"weight decay {weight_decay:g} a step")
+    if isinstance(stage, Bake):
+        declared += _decay_left_out(optimizer)
+    if isinstance(optimizer, NoisySgd) and optimizer.eta > 0:
+        declared.append(f"noise of variance {optimizer.eta:g} / (1 + step)^{optimizer.gamma:g} added to the gradient")
     if isinstance(stage, Bake) and isinstance(stage.score, DeliciousnessScore):
         declared += [f"target of {name} held" for name in held_targets(stage.score)]
     return tuple(declared)
+
+
+def _decay_left_out(optimizer: OptimizerBase) -> list[str]:
+    """A default of optax's that a bake does not take over."""
+    field = type(optimizer).model_fields.get("weight_decay")
+    if field is None or not field.default:
+        return []
+    return [f"weight decay 0, not optax's default of {field.default:g}, which would pull the amounts towards 0"]
 
 
 def _of_the_loss(config: Config, name: str) -> tuple[str, ...]:

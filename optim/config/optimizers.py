@@ -21,9 +21,10 @@ class OptimizerBase(Block):
     """What the project adds to every optimizer."""
 
     clip_global_norm: PositiveFloat | None = None
-    """Scale the whole gradient down to this norm where it is longer."""
+    """Scale the whole gradient down to this norm where it is longer; in a bake, in units of score per range."""
     clip_customer_norm: PositiveFloat | None = None
-    """Scale each customer's own gradient down to this norm before averaging."""
+    """Scale each customer's own gradient down to this norm before averaging; in a bake, in units of score per range of
+    an ingredient or setting."""
     limits: dict[str, NonNegativeFloat] = Field({})
     """Greatest absolute gradient of an ingredient or setting, by name, in units of score per unit of it; before the
     bounds and the total are seen to; of a complex setting, of its real and of its imaginary part. It acts in training
@@ -81,7 +82,8 @@ class NoisySgd(Rated):
     gamma: NonNegativeFloat = 0.55
     """How fast the variance falls."""
     key: int = Field(ge=0, lt=2**32)
-    """Seed of the noise. It has no default: optax asks for one."""
+    """Seed of the noise, beside the config's and the stage's name; each start has noise of its own. It has no default:
+    optax asks for one."""
 
 
 class Adam(AdamBase):

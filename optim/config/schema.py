@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from optim.config.block import Block, Expected
 from optim.config.durations import Duration
@@ -435,6 +435,14 @@ class Bake(StageBase):
     starts: PositiveInt | list[dict[str, Value]] | Literal["previous"] = 8
     """How many initial recipes (the centre of the bounds, then random ones), the recipes themselves, or `previous`:
     go on from the recipes of the bake before."""
+
+    @field_validator("optimizer")
+    @classmethod
+    def _without_default_decay(cls, optimizer: Optimizer) -> Optimizer:
+        """A weight decay pulls amounts towards 0, whatever the score: a recipe has none unless somebody asks for it."""
+        if "weight_decay" not in type(optimizer).model_fields or "weight_decay" in optimizer.model_fields_set:
+            return optimizer
+        return optimizer.model_copy(update={"weight_decay": 0.0})
 
 
 Stage = Annotated[Fit | Bake, Field(discriminator="kind")]

@@ -65,6 +65,7 @@ def customer_gradients(
     constants: PyTree,
     *,
     clip_norm: ArrayLike | None = None,
+    scale: Float[Array, " p"] | None = None,
     index: Int[Array, " units"] | None = None,
     mask: Bool[Array, " units"] | None = None,
     keep_gradients: bool = True,
@@ -85,6 +86,9 @@ def customer_gradients(
         trained: the parameters that the gradients are for.
         constants: the objective's constants.
         clip_norm: greatest norm of a unit's gradient; None for no limit.
+        scale: by what each coordinate of a gradient is multiplied first, such as the width of its bounds (0: it plays
+            no part): norms and the limit are then per width, whatever the unit. The gradients and their mean are
+            scaled, too. None for gradients as they are.
         index: the units in question, from 0; None for all. One that is known only when the program runs is not
             checked.
         mask: False for units that do not count: their gradients and norms are 0.
@@ -111,7 +115,7 @@ def customer_gradients(
     limit = None if clip_norm is None else jnp.asarray(clip_norm, vector.dtype)
     room = _room(out, units, vector) if keep_gradients else None
     rows = _Rows(room, jax.lax.empty((units,), vector.dtype))
-    totals, rows = _through_blocks(objective, trained, constants, index, mask, limit, rows)
+    totals, rows = _through_blocks(objective, trained, constants, index, mask, limit, scale, rows)
     divisor = 1.0 if objective.aggregate == "sum" else jnp.maximum(totals.counted, 1.0)
     share = jnp.nan if limit is None else jnp.asarray(totals.clipped, vector.dtype) / totals.units
     return CustomerGradients(
@@ -140,6 +144,7 @@ def _through_blocks(
     index: Int[Array, " units"] | None,
     mask: Bool[Array, " units"] | None,
     limit: Float[Array, ""] | None,
+    scale: Float[Array, " p"] | None,
     room: _Rows,
 ) -> tuple[_Totals, _Rows]:
     """Totals over all units, and what is known of each, which fills the room there is."""
@@ -156,7 +161,7 @@ def _through_blocks(
         these = places if index is None else part(index)
         valid = None if mask is None else part(mask)
         fresh = valid if units % size == 0 else _both(valid, places >= first)
-        found, more = _of_block(objective, trained, constants, these, valid, fresh, limit)
+        found, more = _of_block(objective, trained, constants, these, valid, fresh, limit, scale)
         put = lambda whole, block: jax.lax.dynamic_update_slice_in_dim(whole, block, start, axis=0)
         kept = found._replace(gradients=None) if rows.gradients is None else found
         return jax.tree.map(jnp.add, totals, more), jax.tree.map(put, rows, kept)
@@ -174,12 +179,13 @@ def _of_block(
     valid: Bool[Array, " b"] | None,
     fresh: Bool[Array, " b"] | None,
     limit: Float[Array, ""] | None,
+    scale: Float[Array, " p"] | None,
 ) -> tuple[_Rows, _Totals]:
     """Gradients and norms of some units, and what the fresh ones among them add to the totals; None for all."""
     everyone = jnp.ones(len(index), bool)
     batch = objective.batch(constants, index, everyone if valid is None else valid)
     own, sums, counts = unit_gradients(objective, trained, batch, constants)
-    gradients = _only(valid, own)
+    gradients = _only(valid, own if scale is None else own * scale)
     norms = jnp.sqrt(jnp.sum(gradients * gradients, axis=1))
     scaled = gradients if limit is None else gradients * _scale(norms, limit)[:, None]
     total = lambda values: jnp.sum(_only(fresh, values), axis=0).astype(norms.dtype)

@@ -68,6 +68,7 @@ class Certificate:
         unread: free coordinates that the score does not depend on, so far as it can be told; with a total, not an
             ingredient that alone fills up what the others leave.
         saturation: None where the score is not P(like), or not saturated.
+        left_out: how many starts came to numbers that are not finite; nothing else here is about them.
     """
 
     starts: int
@@ -81,6 +82,7 @@ class Certificate:
     spread: Mapping[str, tuple[float, float]]
     unread: tuple[str, ...]
     saturation: Saturation | None
+    left_out: int
 
 
 class _Survey(NamedTuple):
@@ -107,7 +109,14 @@ def certify(
         log_odds: logit of the score, where the score is P(like) and nothing else.
         reads: what the parts of the score that can saturate are made from, such as the utilities behind a P(like).
             What these read is never called unread. Without them, nothing is where no coordinate has a slope.
+
+    Raises:
+        ValueError: none of the recipes is finite.
     """
+    trained, whole = recipes, np.flatnonzero(np.isfinite(recipes).all(axis=1))
+    if not len(whole):
+        raise ValueError("none of the recipes is finite: there is nothing to certify")
+    recipes = trained[whole]
     survey = _survey(space, recipes, score)
     values = survey.values[: len(recipes)].astype(float)
     scores = np.where(np.isfinite(values), values, -np.inf)
@@ -119,17 +128,18 @@ def certify(
     stationarity = _examine(survey.slopes[best], point, region)
     agreeing = scores >= scores[best] - AGREEMENT * (1 + abs(scores[best]))
     return Certificate(
-        starts=len(scores),
+        starts=len(trained),
         agreeing=int(agreeing.sum()),
         max_violation=float(violation(jnp.asarray(point), region)),
         stationarity=stationarity,
         active=_active(space, point, region),
-        best=best,
+        best=int(whole[best]),
         score=float(scores[best]),
         stationary=_is_stationary(stationarity, float(scores[best]), found),
         spread=_spread(space, recipes[agreeing]),
         unread=_unread(space, recipes, survey, log_odds, reads),
         saturation=found,
+        left_out=len(trained) - len(whole),
     )
 
 

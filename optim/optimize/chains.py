@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ SELF_TUNED = ("lbfgs", "newton", "rprop")
 """Optimizers that find the sizes of their steps themselves: what the config gives is where they begin."""
 
 
-def build_optimizer(block: Optimizer, resolve: Resolve) -> optax.GradientTransformationExtraArgs:
+def build_optimizer(block: Optimizer, resolve: Resolve, stream: str) -> optax.GradientTransformationExtraArgs:
     """The optax chain of a block: global clipping, then the optimizer.
 
     The learning rate is a traced array in the optimizer's state (`optax.inject_hyperparams`), not a constant of the
@@ -33,8 +34,11 @@ def build_optimizer(block: Optimizer, resolve: Resolve) -> optax.GradientTransfo
     Args:
         block: the optimizer block.
         resolve: durations of its schedule → steps.
+        stream: name of the stream of random numbers of an optimizer that draws some.
     """
     arguments = block.parameters()
+    if "key" in arguments:
+        arguments["key"] = zlib.crc32(f"{stream}/{arguments['key']}".encode())
     rate: Schedule | float | None = arguments.get("learning_rate")
     if isinstance(rate, ScheduleBase):
         arguments["learning_rate"] = build_schedule(rate, resolve)
@@ -64,12 +68,15 @@ def learning_rate(state: optax.OptState) -> Float[Array, " members"] | None:
 
 
 def initialise(optimizer: optax.GradientTransformationExtraArgs, flat: Float[Array, "members p"]) -> optax.OptState:
-    """The optimizer's state for every member: numbers only, of definite types, as a checkpoint can hold them."""
+    """The optimizer's state for every member: numbers only, of definite types, as a checkpoint can hold them.
+
+    Every member draws random numbers of its own, the same however many members there are.
+    """
     return jax.tree.map(_plain, jax.vmap(optimizer.init)(flat))
 
 
 def _plain(leaf: Array) -> Array:
-    """A random key as its numbers, which optax takes as well; a weakly typed number, strongly typed."""
+    """Random keys, one a member, as their numbers, which optax takes as well; weakly typed numbers, strongly typed."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.key_data(leaf)
+        return jax.random.key_data(jax.vmap(jax.random.fold_in)(leaf, jnp.arange(len(leaf))))
     return jnp.asarray(leaf, leaf.dtype)

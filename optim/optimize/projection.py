@@ -133,12 +133,10 @@ def _piece(
 
 
 def feasible_gradient(gradient: Float[Array, " n"], point: Float[Array, " n"], bounds: Bounds) -> Float[Array, " n"]:
-    """The gradient without what the constraints forbid: zero exactly where `point` is a stationary point.
+    """The gradient without what the constraints forbid: zero, to rounding, where `point` is a stationary point.
 
     Minus the result, in units of the ranges, is the projection of minus the gradient onto the directions in which an
-    allowed recipe can move (its tangent cone). An optimizer that rescales each component, as adam does, would
-    otherwise stand still where the components of a gradient have one sign and the total lets none move; for the same
-    reason a rest that is no more than rounding is taken for zero.
+    allowed recipe can move (its tangent cone).
     """
     at_lower, at_upper = active_bounds(point, bounds)
     least, most = jnp.where(at_upper, 0.0, -jnp.inf), jnp.where(at_lower, 0.0, jnp.inf)
@@ -147,8 +145,24 @@ def feasible_gradient(gradient: Float[Array, " n"], point: Float[Array, " n"], b
     weight = bounds.ranges**2
     cone = Bounds(-most, -least, bounds.ranges, jnp.zeros_like(bounds.total))
     tau, _, _ = _multiplier(-gradient * weight, weight, cone)
-    allowed = jnp.clip(gradient + tau, least, most)
-    rounding = ROUNDING * float(np.finfo(gradient.dtype).eps) * jnp.max(jnp.abs(gradient))
+    return jnp.clip(gradient + tau, least, most)
+
+
+def significant_gradient(gradient: Float[Array, " n"], point: Float[Array, " n"], bounds: Bounds) -> Float[Array, " n"]:
+    """`feasible_gradient` for an optimizer that rescales each component, as adam does: rounding is taken for zero.
+
+    Where the components of a gradient are equal the total lets no amount move, and what is left of them is the
+    rounding of a difference: of the component itself, and of the mean, weighted by the squared ranges, that is taken
+    off it. Both are measured by coordinate, so that an ingredient of a narrow range, however steep, hides no other.
+    """
+    allowed = feasible_gradient(gradient, point, bounds)
+    if bounds.total is None:
+        return allowed
+    weight = jnp.where((allowed != 0) & (bounds.lower < bounds.upper), bounds.ranges**2, 0.0)
+    heaviest = jnp.maximum(jnp.max(weight), float(np.finfo(weight.dtype).tiny))
+    share = weight / heaviest
+    mean = jnp.sum(share * jnp.abs(gradient)) / jnp.maximum(jnp.sum(share), 1.0)
+    rounding = ROUNDING * float(np.finfo(gradient.dtype).eps) * (jnp.abs(gradient) + mean)
     return jnp.where(jnp.abs(allowed) < rounding, 0.0, allowed)
 
 

@@ -24,8 +24,13 @@ class Region(NamedTuple):
 
     @property
     def ranges(self) -> Float[Array, " d"]:
-        """Width of every coordinate's bounds; 1 where it is fixed."""
+        """Width of every coordinate's bounds; 1 where it is fixed, so that it can divide."""
         return _joined(self, lambda bounds: bounds.ranges)
+
+    @property
+    def widths(self) -> Float[Array, " d"]:
+        """Width of every coordinate's bounds; 0 where it is fixed."""
+        return _joined(self, lambda bounds: bounds.upper - bounds.lower)
 
 
 def region_of(space: RecipeSpace) -> Region:
@@ -45,6 +50,11 @@ def project(point: Float[Array, " d"], region: Region) -> Float[Array, " d"]:
 def feasible_gradient(gradient: Float[Array, " d"], point: Float[Array, " d"], region: Region) -> Float[Array, " d"]:
     """The gradient without what the constraints forbid (`optim.optimize.projection.feasible_gradient`)."""
     return _joined(region, projection.feasible_gradient, gradient, point)
+
+
+def significant_gradient(gradient: Float[Array, " d"], point: Float[Array, " d"], region: Region) -> Float[Array, " d"]:
+    """The same with rounding taken for zero (`optim.optimize.projection.significant_gradient`)."""
+    return _joined(region, projection.significant_gradient, gradient, point)
 
 
 def active_bounds(point: Float[Array, " d"], region: Region) -> tuple[Bool[Array, " d"], Bool[Array, " d"]]:

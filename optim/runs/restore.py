@@ -26,9 +26,9 @@ def open_checkpoints(directory: RunDirectory, config: Config) -> Checkpoints:
 def expected_state(study: Study, stage: int) -> PyTree:
     """Structure of a state in a stage: `jax.ShapeDtypeStruct` for every array."""
     state = jax.eval_shape(initial_state, study.parameters)
-    for each in study.stages[: stage + 1]:
-        state = jax.eval_shape(each.begin, state)
-    return state
+    for each in study.stages[:stage]:
+        state = jax.eval_shape(each.finish, jax.eval_shape(each.begin, state))
+    return jax.eval_shape(study.stages[stage].begin, state)
 
 
 def restore_newest(study: Study, info: RunInfo, checkpoints: Checkpoints) -> Restored | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from optim.models.space import RecipeSpace
 from optim.study.stage import Stage
@@ -29,19 +30,26 @@ def scalars(stage: Stage, record: ChunkRecord, space: RecipeSpace) -> dict[str, 
     return {f"{stage.name}/{tag}": value for tag, value in values.items()}
 
 
+def best_member(losses: Float[np.ndarray, " members"]) -> int:
+    """The member with the least loss; NaN is that of a start that was left out."""
+    return int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
+
+
 def _logged(stage: Stage, record: ChunkRecord, space: RecipeSpace) -> dict[str, float]:
     measured = record.measured
-    best = int(np.argmin(measured.loss))
+    best = best_member(measured.loss)
     values = {"train/loss": float(measured.loss[best]), "grad_norm": float(measured.gradient_norm[best])}
     if measured.learning_rate is not None:
         values["learning_rate"] = float(measured.learning_rate[best])
     if "global" in measured.clipped:
         values["clipped/global_norm"] = float(measured.clipped["global"][best])
+    if "customers" in measured.clipped:
+        values["clipped/customer_norm"] = float(measured.clipped["customers"][best])
     if "limits" in measured.clipped:
         shares = measured.clipped["limits"][best]
         values |= {f"clipped/{name}": float(share) for name, share in zip(space.coordinates, shares, strict=True)}
     if measured.recipes is not None and measured.scores is not None:
-        best = int(np.argmax(measured.scores))
+        best = best_member(-measured.scores)
         values["score"] = float(measured.scores[best])
         kinds = ["recipe"] * len(space.names) + ["settings"] * (len(space.coordinates) - len(space.names))
         coordinates = zip(kinds, space.coordinates, measured.recipes[best], strict=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from optim.models.space import RecipeSpace
 from optim.runs.checkpoints import Checkpoints
 from optim.runs.curves import Curves
 from optim.runs.observer import Observer
-from optim.runs.scalars import scalars, worst_customers
+from optim.runs.scalars import best_member, scalars, worst_customers
 from optim.runs.settling import SettlingCurve
 from optim.runs.signals import StopSignal
 from optim.study.stage import Stage
@@ -29,6 +31,7 @@ class RunSinks:
         settling: how far a fit is from where it will settle.
         stop_after: stop after this step; None to go on to the end.
         step: updates known to be completed.
+        left_out: starts of the running stage that are not finite any more, from 0.
     """
 
     space: RecipeSpace
@@ -39,8 +42,10 @@ class RunSinks:
     settling: SettlingCurve
     stop_after: int | None
     step: int
+    left_out: set[int] = field(default_factory=set)
 
     def begin(self, stage: Stage, origin: int, step: int) -> None:
+        self.left_out = set()
         self.observer.stage(stage.name, stage.length, step - origin)
 
     def record(self, stage: Stage, origin: int, record: ChunkRecord, steps_per_second: float) -> None:
@@ -51,12 +56,21 @@ class RunSinks:
         worst = worst_customers(stage, record)
         if worst:
             self.curves.text(step, f"{stage.name}/customers/worst", worst)
-        self.observer.progress(step - origin, float(record.loss.min()))
+        self._tell_left_out(stage, record)
+        self.observer.progress(step - origin, float(record.loss[best_member(record.loss)]))
+
+    def _tell_left_out(self, stage: Stage, record: ChunkRecord) -> None:
+        """Say once of each start that it is not finite any more."""
+        gone = set(np.flatnonzero(np.isnan(record.loss)).tolist()) - self.left_out
+        self.left_out |= gone
+        for start in sorted(gone):
+            text = f"start {start + 1} of {len(record.loss)} came to numbers that are not finite by then"
+            self.observer.say(f"stage {stage.name}, step {self.step}: {text}: it is left out, the others go on")
 
     def save(self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool) -> None:
         metrics = {}
         if record is not None:
-            metrics[f"{stage.name}/train/loss"] = float(record.loss.min())
+            metrics[f"{stage.name}/train/loss"] = float(record.loss[best_member(record.loss)])
             if record.evaluated:  # else the last held-out loss is that of other parameters
                 metrics[f"{stage.name}/eval/loss"] = float(record.held_out_loss)
         self.step = int(state.step)

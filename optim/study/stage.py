@@ -14,7 +14,7 @@ from optim.losses.objective import Objective, Parameters, batch_loss
 from optim.models.flat import Flat
 from optim.optimize.chains import initialise
 from optim.optimize.region import Region
-from optim.study.state import State, no_stopping
+from optim.study.state import Ended, State, no_stopping
 
 
 class StageConstants(NamedTuple):
@@ -132,10 +132,16 @@ class Stage:
             clipped["limits"] = jnp.zeros((members, width), jnp.int32)
         if self.fixed.clip_global_norm is not None:
             clipped["global"] = jnp.zeros(members, jnp.int32)
+        if self.fixed.clip_customer_norm is not None:
+            clipped["customers"] = jnp.zeros(members, jnp.int32)
         return clipped
 
     def finish(self, state: State) -> State:
         """The state with which this stage leaves the run: at the best held-out loss, where it watched that one."""
+        steps = (state.step - state.origin).astype(jnp.zeros(()).dtype)
+        shares = {kind: count / steps for kind, count in state.clipped.items()}
+        left = Ended(state.parameters["cake"] if self.bakes else None, shares)
+        state = state._replace(ended={**state.ended, self.name: left})
         if self.patience is None:
             return state
         flat = Flat.of(self.trained(state.parameters))
@@ -152,4 +158,4 @@ def _first_member(parameters: Parameters) -> Parameters:
 def initial_state(parameters: Parameters) -> State:
     """The untouched state: step 0 of a run, before its first stage begins."""
     zero = jnp.int32(0)
-    return State(zero, zero, zero, zero, zero, zero, parameters, {}, {}, no_stopping(1, 0))
+    return State(zero, zero, zero, zero, zero, zero, parameters, {}, {}, no_stopping(1, 0), {})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from optim.losses.objective import Parameters
 
 LOSS_FAULT, GRADIENT_FAULT, PARAMETER_FAULT, HELD_OUT_FAULT = 1, 2, 4, 8
 """Bits of `State.fault`: what was not finite."""
@@ -31,6 +33,18 @@ class Stopping(NamedTuple):
     stopped: Bool[Array, ""]
 
 
+class Ended(NamedTuple):
+    """What is left of a stage that has ended, beside the model that it may have trained.
+
+    Attributes:
+        cake: the recipes that it baked, along a member axis; None for a fit.
+        clipped: shares of its updates in which gradients were clipped, by kind, with a leading member axis.
+    """
+
+    cake: Parameters | None
+    clipped: dict[str, Float[Array, "members ..."]]
+
+
 class State(NamedTuple):
     """State of a run after `step` updates.
 
@@ -45,6 +59,7 @@ class State(NamedTuple):
         optimizer: optax state of the stage, with a leading member axis.
         clipped: how often gradients were clipped in this stage, by kind, with a leading member axis.
         stopping: early stopping.
+        ended: what is left of the stages before, by name.
     """
 
     step: Int[Array, ""]
@@ -53,10 +68,11 @@ class State(NamedTuple):
     origin: Int[Array, ""]
     skipped: Int[Array, ""]
     fault: Int[Array, ""]
-    parameters: dict[str, Any]
+    parameters: Parameters
     optimizer: PyTree
     clipped: dict[str, Int[Array, "members ..."]]
     stopping: Stopping
+    ended: dict[str, Ended]
 
 
 def place(tree: PyTree) -> PyTree:

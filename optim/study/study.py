@@ -145,6 +145,7 @@ def _try(config: schema.Config, stages: tuple[Stage, ...], parameters: Parameter
         path = own.path if isinstance(own, schema.OwnLoss | schema.OwnScore) else own.kind
         with own_code(f"stages.{stage.name}.{kind}", path, "calling it"):
             jax.eval_shape(stage.first_loss, state.parameters)
+        state = jax.eval_shape(stage.finish, state)
 
 
 def cake_layout(space: RecipeSpace) -> Flat:
@@ -214,7 +215,7 @@ class _Builder:
             index=index,
             objective=objective,
             evaluation=self._evaluation(objective),
-            optimizer=build_optimizer(block.optimizer, resolve),
+            optimizer=build_optimizer(block.optimizer, resolve, f"{self.config.seed}/{name}/noise"),
             train=self._trained_parts(block) if isinstance(block, schema.Fit) else None,
             starts=self._starts(name, block),
             length=length,

@@ -22,7 +22,7 @@ WORST = 5
 
 
 class CustomerStatistics(NamedTuple):
-    """Norms of the customers' own gradients at a logging step.
+    """Norms of the customers' own gradients at a logging step; of a bake's per range of an ingredient.
 
     Attributes:
         quantiles: of the norms, at `QUANTILES`.
@@ -107,7 +107,8 @@ def _scores(
     plain = stage.objective.plain
     batch = units_at(stage, constants, last.position - 1 - origin)
     loss_of = lambda v: batch_loss(plain, flat.unravel(v), batch, constants.objective)
-    return -jax.vmap(loss_of)(last.flat)
+    left_out = ~jnp.all(jnp.isfinite(last.flat), axis=1)
+    return jnp.where(left_out, jnp.nan, -jax.vmap(loss_of)(last.flat))
 
 
 def _customer_statistics(
@@ -117,13 +118,14 @@ def _customer_statistics(
     objective = stage.objective
     if objective.names is None:
         return None
-    trained = flat.unravel(last.flat[jnp.argmin(last.loss)])
+    trained = flat.unravel(last.flat[jnp.nanargmin(last.loss)])
     index, mask = index_at(stage, constants, last.position - 1 - origin)
     own = customer_gradients(
         objective,
         trained,
         constants.objective,
         clip_norm=constants.clip_customer_norm,
+        scale=None if constants.region is None else constants.region.widths,
         index=index,
         mask=mask,
         keep_gradients=False,

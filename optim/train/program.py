@@ -19,7 +19,7 @@ from optim.study.state import HELD_OUT_FAULT, PARAMETER_FAULT, State
 from optim.train.compiling import compiler_options
 from optim.train.measure import Measured, evaluated, measured
 from optim.train.plan import MOST, Chunk
-from optim.train.step import Carry, by_member, step_function
+from optim.train.step import Carry, by_member, goes_on, step_function
 
 
 class ChunkRecord(NamedTuple):
@@ -129,7 +129,7 @@ class Program:
             last = by_member(jax.lax.while_loop(unfinished, step, last), lambda leaf: leaf[None])
         else:
             last = jax.lax.while_loop(unfinished, step, first)
-        broken = check & ~jnp.all(jnp.isfinite(last.flat))
+        broken = check & ~goes_on(stage, jnp.all(jnp.isfinite(last.flat), axis=1))
         fault = last.fault | jnp.where(broken, PARAMETER_FAULT, 0)
         reached = (last.step == until) & (fault == 0)
         stopping = jax.lax.cond(

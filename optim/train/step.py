@@ -15,7 +15,7 @@ from optim.data.order import batch_at
 from optim.losses.customers import customer_gradients
 from optim.losses.objective import batch_loss, batch_penalty
 from optim.models.flat import Flat
-from optim.optimize.region import feasible_gradient, project
+from optim.optimize.region import project, significant_gradient
 from optim.study.stage import Stage, StageConstants
 from optim.study.state import GRADIENT_FAULT, LOSS_FAULT
 
@@ -46,7 +46,7 @@ class _Update(NamedTuple):
     gradient: Float[Array, "*members p"]
     """As the optimizer gets it; of a cake, in units of the ranges and without what the constraints forbid."""
     finite: Bool[Array, "*members"]
-    """Whether the gradient was finite before that."""
+    """Whether the gradient was finite before that, and the parameters before the update."""
     clipped: dict[str, Int[Array, "*members ..."]]
 
 
@@ -69,8 +69,11 @@ def step_function(
             batch = at(stage, constants, carry.position - origin)
         member = lambda vector, optimizer: _update(stage, flat, constants, batch, vector, optimizer)
         update: _Update = each(member)(carry.flat, carry.optimizer)
-        fault = jnp.where(jnp.all(jnp.isfinite(update.loss)), 0, LOSS_FAULT)
-        fault |= jnp.where(jnp.all(update.finite), 0, GRADIENT_FAULT)
+        has_loss = jnp.isfinite(update.loss)
+        fault = jnp.where(goes_on(stage, has_loss), GRADIENT_FAULT, LOSS_FAULT)
+        fault = jnp.where(goes_on(stage, has_loss & update.finite), 0, fault)
+        if stage.bakes:
+            update = each(_left_out)(update)
         return Carry(
             step=carry.step + 1,
             position=carry.position + 1,
@@ -83,6 +86,18 @@ def step_function(
         )
 
     return step
+
+
+def goes_on(stage: Stage, whole: Bool[Array, "*members"]) -> Bool[Array, ""]:
+    """Whether a stage can go on, given which members are whole: a fit with all, a bake with any of its starts."""
+    return jnp.any(whole) if stage.bakes else jnp.all(whole)
+
+
+def _left_out(update: _Update) -> _Update:
+    """The update of a start; one that is not finite stays out of everything from here on, and shows as NaN."""
+    whole = jnp.isfinite(update.loss) & update.finite
+    nothing = lambda values: jnp.where(whole, values, jnp.nan)
+    return update._replace(flat=nothing(update.flat), loss=nothing(update.loss), gradient=nothing(update.gradient))
 
 
 def units_at(stage: Stage, constants: StageConstants, position: Int[Array, ""] | None) -> PyTree:
@@ -112,13 +127,13 @@ def _update(
 ) -> _Update:
     """One update of one member."""
     loss, gradient, clipped = _gradient(stage, flat, constants, batch, vector)
-    finite = jnp.all(jnp.isfinite(gradient))
+    finite = jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(vector))
     region = constants.region
     if region is None:
         updated, optimizer = _descend(stage, flat, constants, batch, vector, optimizer, loss, gradient)
     else:
         # Amounts are trained in units of their ranges, so that one learning rate serves grams and cups alike.
-        gradient = feasible_gradient(gradient, vector, region) * region.ranges
+        gradient = significant_gradient(gradient, vector, region) * region.ranges
         updates, optimizer = stage.optimizer.update(gradient, optimizer, vector / region.ranges)
         updated = project(vector + updates * region.ranges, region)
     if constants.clip_global_norm is not None:
@@ -160,13 +175,16 @@ def _gradient(
     def loss_of(v: Float[Array, " p"], tally: Float[Array, " p"]) -> Float[Array, ""]:
         return batch_loss(stage.objective, flat.unravel(limited(v, tally)), batch, constants.objective)
 
-    nothing = jnp.zeros_like(vector)
+    nothing, counts = jnp.zeros_like(vector), {}
     if constants.clip_customer_norm is None:
         loss, (gradient, tally) = jax.value_and_grad(loss_of, argnums=(0, 1))(vector, nothing)
     else:
-        loss, gradient = _clipped_by_customer(stage, flat, constants, batch, vector)
+        loss, gradient, clipped = _clipped_by_customer(stage, flat, constants, batch, vector)
         gradient, tally = jax.vjp(limited, vector, nothing)[1](gradient)
-    return loss, gradient, {} if limits is None else {"limits": tally.astype(jnp.int32)}
+        counts["customers"] = clipped
+    if limits is not None:
+        counts["limits"] = tally.astype(jnp.int32)
+    return loss, gradient, counts
 
 
 def _clipped_by_customer(
@@ -175,11 +193,14 @@ def _clipped_by_customer(
     constants: StageConstants,
     customers: tuple[Int[Array, " b"], Bool[Array, " b"]],
     vector: Float[Array, " p"],
-) -> tuple[Float[Array, ""], Float[Array, " p"]]:
+) -> tuple[Float[Array, ""], Float[Array, " p"], Int[Array, ""]]:
     """Loss of some customers, and the aggregate of their clipped gradients; a penalty, which is nobody's, in full.
 
     Args:
         customers: their index and mask.
+
+    Returns:
+        Loss, gradient, and whether the gradient of any was clipped.
     """
     index, mask = customers
     found = customer_gradients(
@@ -187,11 +208,15 @@ def _clipped_by_customer(
         flat.unravel(vector),
         constants.objective,
         clip_norm=constants.clip_customer_norm,
+        scale=None if constants.region is None else constants.region.widths,
         index=index,
         mask=mask,
         keep_gradients=False,
     )
+    mean = flat.ravel_one(found.mean)
+    if constants.region is not None:  # back to units of the score per unit of an ingredient
+        mean = mean / constants.region.ranges
     batch = stage.objective.batch(constants.objective, index, mask)
     penalty_of = lambda v: batch_penalty(stage.objective, flat.unravel(v), batch, constants.objective)
     penalty, slope = jax.value_and_grad(penalty_of)(vector)
-    return found.loss + penalty, flat.ravel_one(found.mean) + slope
+    return found.loss + penalty, mean + slope, (found.clipped_share > 0).astype(jnp.int32)

@@ -15,13 +15,22 @@ from scipy.optimize import Bounds as BoxBounds
 from scipy.optimize import LinearConstraint, minimize
 
 from optim.models.space import RecipeSpace
-from optim.optimize.projection import Bounds, active_bounds, bounds_of, feasible_gradient, project, violation
+from optim.optimize.projection import (
+    Bounds,
+    active_bounds,
+    bounds_of,
+    feasible_gradient,
+    project,
+    significant_gradient,
+    violation,
+)
 
 Vector = NDArray[np.float64]
 ULP = 2.0**-23
 
 projected = jax.jit(project)
 allowed_gradient = jax.jit(feasible_gradient)
+trained_gradient = jax.jit(significant_gradient)
 
 
 def box(lower: ArrayLike, upper: ArrayLike, total: float | None = None, ranges: ArrayLike | None = None) -> Bounds:
@@ -241,7 +250,7 @@ def stationary(draw: st.DrawFn, n: int = 5) -> tuple[Array, Array, Bounds]:
 @given(case=stationary())
 def test_at_an_optimum_it_is_exactly_zero(case: tuple[Array, Array, Bounds]) -> None:
     gradient, point, bounds = case
-    np.testing.assert_array_equal(allowed_gradient(gradient, point, bounds), np.zeros(5))
+    np.testing.assert_array_equal(trained_gradient(gradient, point, bounds), np.zeros(5))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -289,3 +298,24 @@ def test_adam_reaches_the_vertex_of_a_linear_score_with_a_total(slopes: tuple[fl
     dear, cheap = (0, 1) if slopes[0] > slopes[1] else (1, 0)
     assert x[0] == (0.0 if dear == 0 else 1.0)
     np.testing.assert_allclose(x, [0.0, 1.5] if cheap == 1 else [1.0, 0.5], rtol=2 * ULP)
+
+
+def test_an_ingredient_of_a_narrow_range_hides_no_other() -> None:
+    """Acid of 0 to 0.01 g in 100 kg, so steep by the gram that the slopes of the others look like its rounding."""
+    upper = jnp.array([80e3, 60e3, 0.01], jnp.float32)
+    bounds = Bounds(
+        jnp.array([40e3, 20e3, 0.0], jnp.float32), upper, upper - jnp.array([40e3, 20e3, 0.0]), jnp.float32(1e5)
+    )
+    point = jnp.array([61745.0, 38255.0 - 0.004, 0.004], jnp.float32)
+    gradient = jnp.array([1e-3, -1e-3, 3e4], jnp.float32)
+    found = significant_gradient(gradient, point, bounds)
+    np.testing.assert_allclose(found[:2], [1e-3, -1e-3], rtol=1e-3)
+    assert found[2] > 0
+
+
+def test_equal_slopes_leave_no_rounding_to_an_optimizer() -> None:
+    rows = np.random.default_rng(1).uniform(-1e6, 1e6, 50).astype(np.float32)
+    bounds = Bounds(jnp.zeros(3), jnp.array([1.0, 3.0, 1e3]), jnp.array([1.0, 3.0, 1e3]), jnp.float32(500.0))
+    point = jnp.array([0.4, 1.2, 498.4], jnp.float32)
+    found = jax.vmap(lambda slope: significant_gradient(jnp.full(3, slope), point, bounds))(rows)
+    np.testing.assert_array_equal(found, 0.0)

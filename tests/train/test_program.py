@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from optim.analysis.idle_limits import idle_limits
 from optim.losses.cake import CakeObjective
 from optim.losses.customers import CustomerGradients, customer_gradients
 from optim.losses.objective import unit_gradients
@@ -200,3 +201,22 @@ def test_double_precision_reaches_the_whole_state(small: Studies, float64: None)
     _, state, _, _ = in_memory(small("precision=float64", "stages.fit.length=3", "stages.bake.length=3"))
     floats = [leaf for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating)]
     assert {leaf.dtype for leaf in floats} == {np.dtype(np.float64)}
+
+
+def test_what_a_stage_leaves_behind_is_kept_by_its_name(small: Studies) -> None:
+    bake = "{kind: bake, length: 3, starts: 2, score: {kind: liking}, optimizer: {name: sgd, learning_rate: 0.01}}"
+    _, state, _, _ = in_memory(small("stages.fit.optimizer.clip_global_norm=0.001", f"stages.polish={bake}"))
+    _, first, _, _ = in_memory(small("stages.fit.optimizer.clip_global_norm=0.001"))
+    assert set(state.ended) == {"fit", "bake", "polish"}
+    assert_same_bits(state.ended["bake"].cake, first.parameters["cake"])
+    assert_same_bits(state.ended["polish"].cake, state.parameters["cake"])
+    assert state.ended["fit"].cake is None
+    assert state.ended["fit"].clipped["global"][0] == 1.0
+
+
+def test_a_limit_that_never_acts_is_said(small: Studies) -> None:
+    limits = "stages.bake.optimizer={name: sgd, learning_rate: 0.01, limits: {sugar: 0.0, flour: 1000.0}}"
+    config = small(limits, "stages.fit.optimizer.clip_global_norm=1000", "stages.fit.optimizer.clip_customer_norm=0.01")
+    study, state, _, _ = in_memory(config)
+    idle = [caveat.about for caveat in idle_limits(study, state)]
+    assert idle == ["stages.fit.optimizer.clip_global_norm", "stages.bake.optimizer.limits.flour"]

@@ -38,6 +38,16 @@ def limits(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
             yield (*path, "optimizer", "limits", name), f"`{name}` is fixed and has no gradient: remove its limit"
 
 
+def decay_in_bake(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """A weight decay would pull the amounts towards 0, by more the further a bound is from it in ranges."""
+    if isinstance(stage, Bake) and getattr(stage.optimizer, "weight_decay", 0.0) > 0:
+        yield (
+            (*path, "optimizer", "weight_decay"),
+            "pulls every amount towards 0, whatever the score: remove it (a bake runs without weight decay); to make "
+            "less of something pay, give it a price and the score a cost_weight",
+        )
+
+
 def line_search_in_bake(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """A line search knows no bounds."""
     if isinstance(stage.optimizer, LineSearch) and isinstance(stage, Bake):
@@ -121,4 +131,4 @@ def _measure(duration: int | str) -> tuple[float, str]:
     return float(duration.split()[0]), "epochs"
 
 
-CHECKS = (length, limits, line_search_in_bake, line_search_batches, line_search_clipping, schedules)
+CHECKS = (length, limits, decay_in_bake, line_search_in_bake, line_search_batches, line_search_clipping, schedules)
