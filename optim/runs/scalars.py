@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from optim.models.space import RecipeSpace
 from optim.study.stage import Stage
@@ -30,7 +30,7 @@ def scalars(stage: Stage, record: ChunkRecord, space: RecipeSpace) -> dict[str, 
     return {f"{stage.name}/{tag}": value for tag, value in values.items()}
 
 
-def best_member(losses: Float[np.ndarray, " members"]) -> int:
+def best_member(losses: Float[np.ndarray | Array, " members"]) -> int:
     """The member with the least loss; NaN is that of a start that was left out."""
     return int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
 
