@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from optim.config.block import Block
 from optim.config.checks.names import free
 from optim.config.formulas import parse
-from optim.config.optimizers import NoisySgd, RmsProp, Rprop, Sgd, SignSgd
+from optim.config.optimizers import NoisySgd, RAdam, RmsProp, Rprop, Sgd, SignSgd
 from optim.config.schema import Bake, Config, DeliciousnessScore, HeldTarget, OwnScore, Stage
 from optim.config.source import Finding, KeyPath
 
@@ -98,4 +98,12 @@ def signs(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
             yield (*path, "optimizer", "limits", name), reason
 
 
-CHECKS = (cost, held, starts, nesterov, noise, signs)
+def rectified(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """RAdam's rectification takes the root of (ρ − 4)(ρ − 2), where ρ ≥ threshold grows from 1 (Liu et al. 2020)."""
+    optimizer = stage.optimizer
+    if isinstance(optimizer, RAdam) and optimizer.threshold < 4:
+        reason = "below 4 the first updates would divide by the root of a negative number: use 4 or more"
+        yield (*path, "optimizer", "threshold"), reason
+
+
+CHECKS = (cost, held, starts, nesterov, noise, signs, rectified)
