@@ -42,8 +42,8 @@ SIGNS = "follows the signs of the gradient, and they stay; remove it"
          f"{OPTIMIZER}.clip_global_norm: has no effect: sign_sgd {SIGNS}"),
         (CAKE, [f"{OPTIMIZER}={{name: rprop, learning_rate: 0.1, limits: {{eggs: 1}}}}"],
          f"{OPTIMIZER}.limits.eggs: has no effect: rprop {SIGNS}"),
-        (CAKE, [f"{OPTIMIZER}={{name: radam, learning_rate: 0.1, threshold: 3}}"], f"{OPTIMIZER}.threshold: below 4 the "
-         "first updates would divide by the root of a negative number: use 4 or more"),
+        (CAKE, [f"{OPTIMIZER}={{name: radam, learning_rate: 0.1, threshold: 3}}"], f"{OPTIMIZER}.threshold: below 4 "
+         "the first updates would divide by the root of a negative number: use 4 or more"),
         (DOUGH, ["total=9", f"{OPTIMIZER}={{name: rprop, learning_rate: 0.1, limits: {{temperature: 1}}}}"],
          f"{OPTIMIZER}.limits.temperature: has no effect: rprop {SIGNS}"),
     ],
