@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,25 +12,28 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, PyTree
 
-from optim.analysis.answer import answer
 from optim.config.schema import Bake, Config
 from optim.data.panel import Panel
 from optim.data.simulate import simulate
 from optim.data.tables import load_panel
-from optim.losses.objective import batch_loss
+from optim.losses.objective import Parameters, batch_loss
 from optim.losses.scores import Customer, Recipe, build_score
 from optim.models.build import Tasted, build_model
 from optim.models.flat import Flat
 from optim.models.functional import Functional
 from optim.models.space import build_space
 from optim.study.precision import set_precision
-from optim.study.stage import Stage, initial_state
+from optim.study.stage import Stage, StageConstants, initial_state
 from optim.study.state import no_stopping
 from optim.study.study import Study, build_study
 from optim.train.measure import evaluated
 from optim.train.plan import calls
 from optim.train.step import Carry, step_function, units_at
-from tests.helpers import in_memory
+
+
+def quickly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compiled in one piece, and with little effort: it runs once."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def as_bytes(tree: PyTree) -> bytes:
@@ -61,7 +64,7 @@ def _panel(config: Config) -> Panel | None:
 
 
 def of_model(config: Config) -> bytes:
-    """Properties and utility of two recipes, at parameters that are not 0."""
+    """Properties and utility of a recipe, at parameters that are not 0."""
     space, panel, tasted = build_space(config), _panel(config), None
     settings = {name: jnp.asarray(2.0 + 0j if one.is_complex else 2.0) for name, one in space.settings.items()}
     if panel is not None:
@@ -69,13 +72,17 @@ def of_model(config: Config) -> bytes:
         tasted = Tasted(panel.amounts, dict(panel.properties), np.ones(len(panel.recipes)), groups)
     module = build_model(config.model, space.names, tasted, lambda: nnx.Rngs(params=1), (), settings)
     model, parameters = Functional.split(module)
-    made = model(jax.tree.map(_somewhere, parameters))
-    found: list[Any] = [module.feature_map.names, () if made.properties is None else made.properties.names]
-    for amounts in (jnp.arange(len(space.names)) + 2.0, jnp.ones(len(space.names))):
-        found.append(made.properties_of(amounts, settings))
+    names = [module.feature_map.names, () if module.properties is None else module.properties.names]
+
+    def of_recipe(parameters: Parameters, amounts: Array) -> list[Any]:
+        made = model(parameters)
+        found = [made.properties_of(amounts, settings)]
         if made.utility is not None:
-            found.append([made.utility(made.features(amounts), jnp.int32(group)) for group in range(groups)])
-    return repr(found).encode()
+            found += [made.utility(made.features(amounts), jnp.int32(group)) for group in range(groups)]
+        return found
+
+    numbers = quickly(of_recipe)(jax.tree.map(_somewhere, parameters), jnp.arange(len(space.names)) + 2.0)
+    return repr((names, numbers)).encode()
 
 
 def of_score(config: Config) -> bytes:
@@ -94,7 +101,7 @@ def of_score(config: Config) -> bytes:
         )
         return score.trained(recipe, Customer(columns), score.weights)
 
-    return as_bytes(jax.value_and_grad(of_amounts)(jnp.arange(1.0, len(space.names) + 1)))
+    return as_bytes(quickly(jax.value_and_grad(of_amounts))(jnp.arange(1.0, len(space.names) + 1)))
 
 
 def of_study(config: Config) -> bytes:
@@ -117,16 +124,17 @@ def _somewhere(leaf: np.ndarray) -> Array:
 
 
 def _of_stage(stage: Stage, parameters: dict[str, Any]) -> bytes:
-    constants = stage.constants(parameters)
     trained = jax.tree.map(lambda leaf: leaf[0], stage.trained(parameters))
-    batch = units_at(stage, constants, jnp.int32(0))
-    loss = jax.value_and_grad(lambda trained: batch_loss(stage.objective, trained, batch, constants.objective))(trained)
-    held_out = None
-    if stage.evaluation is not None:
-        everyone = stage.evaluation.everyone(constants.evaluation)
-        held_out = batch_loss(stage.evaluation, trained, everyone, constants.evaluation)
+    constants = stage.constants(parameters)
+
+    def losses(trained: Parameters, constants: StageConstants) -> tuple[Any, Any]:
+        batch = units_at(stage, constants, jnp.int32(0))
+        of_batch = lambda trained: batch_loss(stage.objective, trained, batch, constants.objective)
+        return jax.value_and_grad(of_batch)(trained), _held_out(stage, trained, constants)
+
+    found = quickly(losses)(trained, constants)
     chunks = [chunk for call in calls(stage, 0, 0, lambda: 100, frozenset()) for chunk in call]
-    return as_bytes((loss, held_out, stage.starts)) + repr((stage.train, stage.batch, chunks)).encode()
+    return as_bytes((found, stage.starts)) + repr((stage.train, stage.batch, chunks)).encode()
 
 
 def of_update(config: Config) -> bytes:
@@ -141,7 +149,7 @@ def of_update(config: Config) -> bytes:
     first = Carry(
         state.step, state.position, state.fault, vectors, state.optimizer, state.clipped, zeros, jnp.zeros_like(vectors)
     )
-    return as_bytes(step_function(stage, flat, constants, state.origin, jax.vmap)(first).flat)
+    return as_bytes(quickly(step_function(stage, flat, constants, state.origin, jax.vmap))(first).flat)
 
 
 def of_evaluations(config: Config) -> bytes:
@@ -152,25 +160,22 @@ def of_evaluations(config: Config) -> bytes:
     constants = stage.constants(parameters)
     flat = Flat.of(stage.trained(parameters))
     vectors, seen = flat.ravel(stage.trained(parameters)), []
-    downhill = -jax.grad(_held_out(stage, flat, constants))(vectors)
+    loss = lambda vectors: _held_out(stage, flat.unravel(vectors[0]), constants)
+    downhill = -quickly(jax.grad(loss))(vectors)
+    evaluate = quickly(lambda vectors, before: evaluated(stage, flat, constants, vectors, before))
     stopping = no_stopping(1, vectors.shape[1])
     for share in (0.0, 0.01, 0.02, -1.0):
-        stopping = evaluated(stage, flat, constants, vectors + share * downhill, stopping)
+        stopping = evaluate(vectors + share * downhill, stopping)
         seen.append((stopping.best, stopping.stale, stopping.stopped))
     return as_bytes(seen)
 
 
-def _held_out(stage: Stage, flat: Flat, constants: Any) -> Any:
+def _held_out(stage: Stage, trained: Parameters, constants: StageConstants) -> Array | None:
+    """The held-out loss, where there is one."""
     evaluation = stage.evaluation
-    assert evaluation is not None
-    everyone = evaluation.everyone(constants.evaluation)
-    return lambda vectors: batch_loss(evaluation, flat.unravel(vectors[0]), everyone, constants.evaluation)
-
-
-def of_answer(config: Config) -> dict[str, Any]:
-    """The whole answer."""
-    study, state, _, _ = in_memory(config)
-    return answer(study, state)
+    if evaluation is None:
+        return None
+    return batch_loss(evaluation, trained, evaluation.everyone(constants.evaluation), constants.evaluation)
 
 
 def of_precision(config: Config) -> bytes:

@@ -6,17 +6,20 @@ Settings are found by walking the schema: whoever adds one is asked here for a c
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field
 
+from optim.config.block import Block
 from optim.config.errors import UserError
 from optim.config.loading import load
 from optim.config.optimizers import OptimizerBase
 from optim.config.schema import Config
+from optim.models.space import build_space
 from optim.study.study import build_study
 from tests.settings.cases import CASES, NO_NUMBER, Case, Refusal, Setting
-from tests.settings.studies import write_studies
+from tests.settings.studies import OVEN, write_studies
 from tests.settings.test_every_optimizer_and_schedule import covered
 from tests.settings.walk import blocks, is_container
 
@@ -61,6 +64,33 @@ def settings() -> set[Setting]:
         for name, info in block.model_fields.items()
         if not is_container(info)
     }
+
+
+def test_settings_are_found_wherever_they_stand() -> None:
+    class Leaf(Block):
+        kind: Literal["leaf"]
+        size: float = 1.0
+
+    class Knot(Block):
+        kind: Literal["knot"]
+        inner: dict[str, list[Leaf]] = {}
+
+    class Root(Block):
+        parts: dict[str, Annotated[Leaf | Knot, Field(discriminator="kind")]] | None = None
+        either: float | Leaf = 0.0
+
+    assert blocks(Root) == [Root, Leaf, Knot]
+    fields = [(block, name, info) for block in (Root, Leaf, Knot) for name, info in block.model_fields.items()]
+    assert [(block, name) for block, name, info in fields if is_container(info)] == [(Root, "parts"), (Knot, "inner")]
+
+
+@pytest.mark.parametrize("change", ["ingredients.flour.unit=kg", "settings.heat.unit=K"])
+def test_a_unit_is_shown_and_changes_no_number(change: str, studies: Studies) -> None:
+    plain, changed = build_space(studies.load(OVEN)), build_space(studies.load(OVEN, change))
+    told = lambda space: (space.units, *(one.unit for one in space.settings.values()))
+    numbers = lambda space: repr((space.bounds, space.prices, space.total, space.coordinates))
+    assert told(changed) != told(plain)
+    assert numbers(changed) == numbers(plain)
 
 
 def named(setting: Setting) -> str:
