@@ -73,7 +73,7 @@ def test_settings_are_found_wherever_they_stand() -> None:
 
     class Knot(Block):
         kind: Literal["knot"]
-        inner: dict[str, list[Leaf]] = {}
+        inner: dict[str, list[Leaf]] = Field({})
 
     class Root(Block):
         parts: dict[str, Annotated[Leaf | Knot, Field(discriminator="kind")]] | None = None
