@@ -5,6 +5,8 @@ from __future__ import annotations
 from optim.analysis.fit_findings import Examiners
 from optim.analysis.panel_answer import unasked
 from optim.analysis.verdicts import NOT_KNOWN, NOT_SETTLED, Caveat
+from optim.config.idle import idle
+from optim.config.source import dotted
 from optim.losses.likelihood import PanelObjective
 from optim.study.rates import rate_warnings
 from optim.study.study import Study
@@ -13,7 +15,8 @@ from optim.study.study import Study
 def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
     """What the data can't determine, who was never asked, and which settings will have no effect."""
     study = examiners.study
-    found = [
+    found = _without_effect(study)
+    found += [
         Caveat(f"stages.{stage.name}", NOT_SETTLED, text)
         for stage in study.stages
         for text in rate_warnings(study.config, stage)
@@ -24,6 +27,16 @@ def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
     if fits and not _reads_fitted_properties(study):
         found += examiners(fits[-1]).undetermined(study.first_member["model"])
     return tuple(dict.fromkeys(found))
+
+
+def _without_effect(study: Study) -> list[Caveat]:
+    """Settings that change nothing here."""
+    caveat = lambda place, text: Caveat(place, NOT_KNOWN, f"{place} has no effect: {text}")
+    found = [caveat(dotted(path), text) for path, text in idle(study.config)]
+    utility = study.config.model.utility
+    if study.panel is not None and utility is not None and utility.groups is not None and len(study.groups) == 1:
+        found.append(caveat("model.utility.groups", f"every customer has {utility.groups} = {study.groups[0]}"))
+    return found
 
 
 def _of_segments(study: Study) -> list[Caveat]:

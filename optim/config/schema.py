@@ -395,7 +395,7 @@ class Evaluate(Block):
     patience: PositiveInt | None = None
     """Stop after this many evaluations without improvement, and go back to the best parameters. Absent: never stop."""
     min_improvement: float = Field(0.0, ge=0.0)
-    """An evaluation improves if it is lower than the best by more than this."""
+    """With `patience`: an evaluation improves if it is lower than the best by more than this."""
 
 
 Part = Literal["properties", "utility", "link"]
@@ -422,7 +422,7 @@ class Fit(StageBase):
     train: list[Part] | None = None
     """Parts of the model to train. Default: utility and link; the property model for `property_error`."""
     evaluate: Evaluate = Evaluate()
-    """Evaluation on the held-out responses; inert unless `data.evaluation` holds some out."""
+    """Evaluation on the held-out responses, which `data.evaluation` holds out of the fit of responses."""
 
 
 class Bake(StageBase):
@@ -486,7 +486,7 @@ class Config(Block):
     model: Model = Model()
     """The likelihood model."""
     stages: dict[Name, Stage] = Field(min_length=1)
-    """The stages, in the order in which they run."""
+    """The stages, in the order in which they run: every fit before the first bake."""
     checkpoint: Checkpoint = Checkpoint()
     """Checkpoints."""
     log: Log = Log()

@@ -158,14 +158,14 @@ class CakeObjective:
             return partial(WatchedRecipe, noted=self.watched)
         return partial(RecipeForStrangers, strangers=self.strangers) if self.strangers else Recipe
 
-    def reads_liking(self, constants: CakeConstants) -> bool:
-        """Whether the score is made of P(like), of which nothing is computed to tell."""
+    def asked(self, constants: CakeConstants) -> frozenset[str]:
+        """What the score asks of a recipe, by name (`liking`, `properties` …); nothing is computed to tell."""
         noted: set[str] = set()
         watched = replace(self, watched=noted, climbs="score")
         cake = jax.tree.map(jnp.zeros_like, Functional.split(self.space.cake())[1])
         unit = jax.tree.map(lambda values: values[0], constants.audience)
         jax.eval_shape(lambda cake: watched.unit_loss({"cake": cake}, unit, constants)[0], cake)
-        return "liking" in noted
+        return frozenset(noted)
 
     def _score(
         self, cake: Parameters, properties: Float[Array, " properties"], unit: AudienceRows, constants: CakeConstants

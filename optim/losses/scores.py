@@ -73,7 +73,7 @@ class RecipeForStrangers(Recipe):
 
 @dataclass(frozen=True)
 class WatchedRecipe(Recipe):
-    """A recipe that notes whether its P(like) is asked for.
+    """A recipe that notes what is asked of it.
 
     Attributes:
         noted: gets the names of the attributes that are asked for.

@@ -6,12 +6,13 @@ The schedules are optax's own, evaluated in double precision whatever the run's:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -33,6 +34,7 @@ from optim.config.schedules import (
     WarmupExponentialDecaySchedule,
 )
 from optim.optimize.chains import build_schedule
+from optim.study.idle_schedules import without_one_part
 from optim.study.stage import Stage
 
 ROUNDING = 4 * float(np.finfo(np.float64).eps)
@@ -43,7 +45,8 @@ POINTS = 10_000
 
 
 def rate_warnings(config: schema.Config, stage: Stage) -> tuple[str, ...]:
-    """What is odd about the learning rate of a stage: 0 throughout or at the end, or a warm-up that is cut short.
+    """What is odd about the learning rate of a stage: 0 throughout or at the end, a warm-up that is cut short, or parts
+    of its schedule that change no rate.
 
     Nothing for an optimizer that finds its steps by itself. Pure; a constant rate costs no JAX.
 
@@ -72,7 +75,9 @@ def _of_schedule(block: Schedule, place: str, stage: Stage) -> tuple[str, ...]:
     warm_ups = _warm_ups(block, resolve, f"{place}.learning_rate", 0, stage.length)
     cut = [warm_up for warm_up in warm_ups if warm_up.is_cut(stage.length)]
     looked_at = _spread(0, stage.length - 1)
-    rates = _rates(block, resolve, np.concatenate([looked_at, np.array([warm_up.ends - 1 for warm_up in cut], int)]))
+    counts = np.concatenate([looked_at, np.array([warm_up.ends - 1 for warm_up in cut], int)])
+    parts = dict(without_one_part(block, f"{place}.learning_rate"))
+    rates, *changed = _rates([block, *parts.values()], resolve, counts)
     floor = ROUNDING * float(np.abs(rates).max())
     moving = np.flatnonzero(np.abs(rates[: len(looked_at)]) > floor)
     if not len(moving):
@@ -82,7 +87,15 @@ def _of_schedule(block: Schedule, place: str, stage: Stage) -> tuple[str, ...]:
     kept = 1 + _last_moving(block, resolve, floor, looked_at, int(moving[-1]))
     if stage.length - kept > 1:
         found.append(_ends_still(block, place, kept, stage.length))
+    without = dict(zip(parts, changed, strict=True))
+    idle = [part for part, other in without.items() if (np.abs(rates - other) <= floor).all()]
+    found += [_changes_nothing(part, stage.length) for part in idle]
     return tuple(found)
+
+
+def _changes_nothing(place: str, length: int) -> str:
+    """What is told of a part of a schedule without which every rate would be the same."""
+    return f"{place} has no effect: no learning rate of the {length} steps depends on it; remove it, or mend its place"
 
 
 def _never_trains(place: str) -> str:
@@ -154,10 +167,14 @@ def _spread(first: int, last: int) -> Int[np.ndarray, " points"]:
     return np.arange(first, last + 1) if count <= POINTS else np.linspace(first, last, POINTS).round().astype(int)
 
 
-def _rates(block: Schedule, resolve: Resolve, counts: Int[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
-    """Rates after so many updates, in double precision."""
+def _rates(
+    blocks: Sequence[Schedule], resolve: Resolve, counts: Int[np.ndarray, " points"]
+) -> Float[np.ndarray, "blocks points"]:
+    """Rates of some schedules after so many updates, in double precision."""
+    schedules = [build_schedule(block, resolve) for block in blocks]
     with jax.enable_x64(True):
-        return np.asarray(jax.jit(jax.vmap(build_schedule(block, resolve)))(counts))
+        rates = lambda count: jnp.stack([jnp.asarray(schedule(count), float) for schedule in schedules])
+        return np.asarray(jax.jit(jax.vmap(rates, out_axes=1))(counts))
 
 
 def _last_moving(
@@ -167,7 +184,7 @@ def _last_moving(
     if at == len(looked_at) - 1 or looked_at[at + 1] == looked_at[at] + 1:
         return int(looked_at[at])
     between = _spread(int(looked_at[at]), int(looked_at[at + 1]))
-    return int(between[np.flatnonzero(np.abs(_rates(block, resolve, between)) > floor)[-1]])
+    return int(between[np.flatnonzero(np.abs(_rates([block], resolve, between)[0]) > floor)[-1]])
 
 
 def _ends_still(block: Schedule, place: str, moving: int, length: int) -> str:

@@ -14,10 +14,12 @@ from flax import nnx
 from jaxtyping import Int
 
 from optim.config import schema
-from optim.config.checks.bake import targets_of
+from optim.config.checks.bake import cost_of, targets_of
+from optim.config.checks.names import fits_before, needs_fit, trained_parts
 from optim.config.durations import steps
 from optim.config.errors import UserError
 from optim.config.optimizers import Newton
+from optim.config.source import dotted
 from optim.data.order import steps_per_epoch
 from optim.data.panel import Panel
 from optim.data.streams import stream
@@ -114,22 +116,48 @@ def build_study(config: schema.Config) -> Study:
     members = {"model": _with_member_axis(parameters)}
     property_model = model(parameters).properties
     names = () if property_model is None else tuple(property_model.names)
-    _check_targets(config, names)
+    _check_properties(config, names)
     builder = _Builder(config, space, panel, groups, group, model, names, tuple(parameters))
     stages = tuple(builder.stage(index, name, block) for index, (name, block) in enumerate(config.stages.items()))
     _try(config, stages, members)
+    _check_own_scores(config, stages, members)
     return Study(config, space, panel, truth, groups, group, model, members, stages)
 
 
-def _check_targets(config: schema.Config, names: tuple[str, ...]) -> None:
-    """Targets name properties of the model, which only the model can tell where it is the user's own.
+def _check_properties(config: schema.Config, names: tuple[str, ...]) -> None:
+    """Targets and costs are properties of the model, which only the model can tell where it is the user's own.
 
     Raises:
-        UserError: one does not.
+        UserError: one is not.
     """
     for stage, block in config.stages.items():
-        for path, message in targets_of(config, ("stages", stage), block, names):
-            raise UserError(f"{'.'.join(map(str, path))}: {message}")
+        path = ("stages", stage)
+        for place, message in (*targets_of(config, path, block, names), *cost_of(config, path, block, names)):
+            raise UserError(f"{dotted(place)}: {message}")
+
+
+def _check_own_scores(config: schema.Config, stages: tuple[Stage, ...], parameters: Parameters) -> None:
+    """What a score of the user's own reads of a recipe was fitted, which only a call can tell.
+
+    Raises:
+        UserError: it reads P(like), or properties that are fitted, and no stage before it fits them.
+    """
+    for stage, block in zip(stages, config.stages.values(), strict=True):
+        if not isinstance(block, schema.Bake) or not isinstance(block.score, schema.OwnScore):
+            continue
+        assert isinstance(stage.objective, CakeObjective)
+        asked = stage.objective.asked(stage.constants(parameters).objective)
+        fitted = {part for fit in fits_before(config, stage.name) for part in trained_parts(fit)}
+        if "liking" in asked and "utility" not in fitted:
+            raise UserError(
+                f"stages.{stage.name}.score: reads P(like), and no utility was fitted: put a fit stage that trains it "
+                "before this one"
+            )
+        if "properties" in asked and needs_fit(config) and "properties" not in fitted:
+            raise UserError(
+                f"stages.{stage.name}.score: reads properties that nothing has fitted: put a fit stage with `loss: "
+                "{kind: property_error}` before it"
+            )
 
 
 def _try(config: schema.Config, stages: tuple[Stage, ...], parameters: Parameters) -> None:

@@ -47,6 +47,21 @@ def test_nothing_is_said_of_a_study_without_fault(study: Path) -> None:
     assert said(study) == ()
 
 
+def test_settings_without_effect_are_told(tmp_path: Path) -> None:
+    study = Tables(RECIPES, {"all": LIKES}).write(tmp_path / "study", BOUNDS, GROUPED)
+    assert said(study, "max_rollbacks=1") == (
+        Caveat(
+            "max_rollbacks",
+            NOT_KNOWN,
+            "max_rollbacks has no effect: every step sees all the data (`batch: all`), so that there is no window to "
+            "leave out and nothing to go back for",
+        ),
+        Caveat(
+            "model.utility.groups", NOT_KNOWN, "model.utility.groups has no effect: every customer has segment = all"
+        ),
+    )
+
+
 def test_the_main_job_s_design_is_looked_at_once_and_in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """18,000 responses; time of this process, which others on the machine do not lengthen."""
     calls = []

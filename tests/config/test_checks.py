@@ -131,6 +131,17 @@ def test_the_examples_themselves_are_right(loaded: Loaded) -> None:
          "stages.measure.train.0: `utility` plays no part in property_error: train `properties`"),
         (["stages.fit.train=[properties]", "model.properties="],
          "stages.fit.train.0: `properties` cannot be trained as there is no property model: add `model.properties`"),
+        (["stages.fit.train=[utility, properties]"], "stages.fit.train.1: `properties` play no part in the utility, "
+         "which sees none of them: remove it, or add one to its `features`"),
+        (["stages.measure.evaluate.patience=3"], "stages.measure.evaluate.patience: is about the held-out loss, which "
+         "a fit of properties has not: remove it"),
+        (["stages.measure.evaluate.min_improvement=1"], "stages.measure.evaluate.min_improvement: is about the held-"),
+        (["stages.measure.evaluate.every=3", "data.evaluation={share: 0.2}"],
+         "stages.measure.evaluate.every: is about the held-out loss, which a fit of properties has not: remove it"),
+        (["stages.fit.evaluate.every=3"], "stages.fit.evaluate.every: needs responses held out of the fit: add"),
+        (["stages.fit.evaluate.min_improvement=0.1", "data.evaluation={share: 0.2}"],
+         "stages.fit.evaluate.min_improvement: says when `patience` runs out, and there is none: add `patience`, or "
+         "remove it"),
         (["stages.fit.evaluate.patience=3"], "stages.fit.evaluate.patience: needs responses held out of the fit: add "
          "`data: {evaluation: {share: 0.2}}`, or remove it"),
         # Bake
@@ -155,6 +166,9 @@ def test_the_examples_themselves_are_right(loaded: Loaded) -> None:
          "`age` needs a table of the customers: give `data.customers`"),
         (["stages.bake.score={kind: own, path: 'a.b:c', columns: [age]}"],
          "stages.bake.score.columns.0: the column `age` needs a table of the customers: give `data.customers`"),
+        (["model.properties.columns=[cost]", "stages.measure.loss={kind: likelihood}",
+          "stages.bake.score={kind: liking, cost: property, cost_weight: 1}"],
+         "stages.bake.score: uses properties that nothing has fitted"),
         ([PROPERTIES, "stages.bake.score.cost=property"],
          "stages.bake.score.cost: there is no property `cost`: use `cost: prices`, or a model that has one"),
         (["stages.bake.score={kind: liking, cost: property, cost_weight: 1}"],
@@ -175,6 +189,8 @@ def test_the_examples_themselves_are_right(loaded: Loaded) -> None:
          "checkpoint.best: `bake` is a bake stage and has no held-out loss: use bake/train/loss"),
         (["checkpoint.best=fit/eval/loss"],
          "checkpoint.best: nothing is held out: add `data.evaluation`, or use fit/train/loss"),
+        (["checkpoint.best=measure/eval/loss", "data.evaluation={share: 0.2}"],
+         "checkpoint.best: `measure` fits properties and has no held-out loss: use measure/train/loss"),
     ],
 )  # fmt: skip
 def test_tables_and_cocktails(overrides: list[str], expected: str, refused: Refused) -> None:
@@ -345,7 +361,86 @@ def test_a_check_is_silent_about_values_that_are_wrong_by_themselves(refused: Re
     assert problems == ["study.yaml:10: ingredients.sugar.max: expected a number of at least 0, got 'x'"]
 
 
-def test_a_fit_after_the_last_bake_is_refused(refused: Refused) -> None:
-    said = refused("stages.late={kind: fit, length: 9, optimizer: {name: lbfgs}}")
-    reason = "comes after `bake`, which was baked for the model before: put it before that stage"
-    assert said == [f"command line: stages.late: {reason}"]
+LATE = "stages.late={kind: fit, length: 9, optimizer: {name: lbfgs}}"
+AGAIN = "stages.again={kind: bake, length: 9, score: {kind: liking}, optimizer: {name: sgd, learning_rate: 0.1}}"
+
+
+@pytest.mark.parametrize("stages", [[LATE], [LATE, AGAIN]])
+def test_a_fit_after_a_bake_is_refused(stages: list[str], refused: Refused) -> None:
+    """Whether or not another bake follows: the first is reported as well."""
+    reason = "comes after `bake`, which was baked for the model before; no fit depends on a bake: put it before that"
+    (said,) = refused(*stages)
+    assert f"command line: stages.late: {reason}" in said
+
+
+STAGES = """\
+data: {recipes: r.csv, ratings: q.csv, like: {at_least: 6}}
+ingredients: {gin: {max: 1}, lime: {max: 1}}
+model:
+  properties: {kind: scheffe, columns: [sour]}
+  utility: {kind: linear, features: [properties]}
+stages:
+"""
+PARTS = {
+    "measure": "loss: {kind: property_error}",
+    "fit": "train: [utility]",
+    "tune": "train: [properties]",
+    "both": "train: [utility, properties]",
+}
+
+
+def stages(*order: str) -> str:
+    """A study whose stages train these parts; `fit2` trains what `fit` does."""
+    line = "  {0}: {{kind: fit, length: 9, {1}, optimizer: {{name: lbfgs}}}}\n"
+    return STAGES + "".join(line.format(name, PARTS[name.rstrip("2")]) for name in order)
+
+
+@pytest.mark.parametrize(
+    ("order", "place", "reason"),
+    [
+        (["fit", "measure"], "fit", "fits the utility on properties that `measure` fits afterwards, and it would be"),
+        (["measure", "fit", "measure2"], "fit", "on properties that `measure2` fits afterwards"),
+        (["both", "measure"], "both", "on properties that `measure` fits afterwards"),
+        (["measure", "fit", "tune", "measure2"], "fit", "properties that `tune` and `measure2` fit afterwards"),
+        (["measure", "fit", "fit2", "tune"], "fit2", "on properties that `tune` fits afterwards"),
+        (["fit"], "fit", "fits the utility on properties that nothing has fitted: put a fit stage with `loss: {kind"),
+        (["fit", "both"], "fit", "fits the utility on properties that nothing has fitted"),
+        (["fit", "measure", "fit2"], "fit", "fits the utility on properties that nothing has fitted"),
+        (["tune", "both"], "tune.train", "fits properties to responses through a utility that nothing has fitted"),
+    ],
+)
+def test_a_utility_fitted_on_properties_that_are_still_to_be_fitted_is_refused(
+    order: list[str], place: str, reason: str, refused: Refused
+) -> None:
+    (said,) = refused(text=stages(*order))
+    assert f": stages.{place}: " in said
+    assert reason in said
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ["measure", "fit"],
+        ["both"],
+        ["measure", "both"],
+        ["measure", "measure2", "fit"],
+        ["measure", "fit", "tune", "fit2"],
+        ["measure", "fit", "both"],
+    ],
+)
+def test_a_utility_fitted_on_properties_that_stay_is_accepted(order: list[str], loaded: Loaded) -> None:
+    loaded(text=stages(*order))
+
+
+def test_properties_that_no_feature_shows_may_be_fitted_in_any_order(loaded: Loaded) -> None:
+    loaded("model.utility.features=[amounts]", text=stages("fit", "measure"))
+
+
+@pytest.mark.parametrize("kind", ["{kind: mlp, columns: [sour]}", "{kind: own, path: 'm.py:P'}"])
+def test_the_order_holds_for_every_property_model_that_can_be_fitted(kind: str, refused: Refused) -> None:
+    (said,) = refused(f"model.properties={kind}", text=stages("fit", "measure"))
+    assert "on properties that `measure` fits afterwards" in said
+
+
+def test_an_own_property_model_may_need_no_fit(loaded: Loaded) -> None:
+    loaded("model.properties={kind: own, path: 'm.py:P'}", text=stages("fit"))

@@ -190,7 +190,7 @@ def test_a_warmup_within_joined_schedules_is_told_by_its_place(warnings_of: Warn
         "stages.bake.optimizer.learning_rate.schedules.1: the warm-up takes 400 steps, and the stage ends after 100 of "
         "them, at a rate of 0.02475 instead of 0.1; shorten warmup_steps, or train longer",
     )
-    assert warnings_of(joined, 200) == ()  # the second never begins
+    assert warnings_of(joined, 200) == (idle("schedules.1", 200),)  # the second never begins
 
 
 def test_a_schedule_may_take_over_where_a_warmup_ends_but_not_before(warnings_of: Warnings) -> None:
@@ -211,6 +211,45 @@ def test_a_cycle_that_the_stage_cuts_in_its_warmup_is_told(warnings_of: Warnings
         "stages.bake.optimizer.learning_rate.cosine_kwargs.2: the warm-up takes 50 steps, and the stage ends after 30 "
     )
     assert warnings_of(cycles, 300) == ()
+
+
+# Parts without effect
+
+
+def idle(part: str, length: int = 300) -> str:
+    place = f"stages.bake.optimizer.learning_rate.{part}"
+    return f"{place} has no effect: no learning rate of the {length} steps depends on it; remove it, or mend its place"
+
+
+DECAY = {"init_value": 0.1, "transition_steps": 100, "decay_rate": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "part"),
+    [
+        (rate("exponential_decay", **DECAY, end_value=0.01), "end_value"),  # reached is 0.1 / 8
+        (rate("exponential_decay", init_value=0.1, transition_steps=1, decay_rate=0.99, staircase="true"), "staircase"),
+        (rate("piecewise_constant_schedule", init_value=0.1, boundaries_and_scales="{100: 0.5, 300: 0.5}"),
+         "boundaries_and_scales.300"),
+        (rate("join_schedules", schedules=f"[{rate('constant_schedule', value=0.1)}, {cosine(500)}]",
+              boundaries="[300]"), "schedules.1"),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_schedule_that_changes_no_rate_is_told(warnings_of: Warnings, schedule: str, part: str) -> None:
+    assert warnings_of(schedule) == (idle(part),)
+
+
+def test_cycles_that_never_begin_are_told(warnings_of: Warnings) -> None:
+    cycle = "{init_value: 0.0, peak_value: 0.1, warmup_steps: 50, decay_steps: 120, end_value: 0.01}"
+    cycles = rate("sgdr_schedule", cosine_kwargs=f"[{cycle}, {cycle}]")
+    assert warnings_of(cycles, 120) == (idle("cosine_kwargs.1", 120), idle("cosine_kwargs.1.end_value", 120))
+    assert warnings_of(cycles, 240) == ()
+
+
+def test_parts_that_change_a_rate_are_not_told(warnings_of: Warnings) -> None:
+    decay = rate("exponential_decay", **DECAY, end_value=0.03, staircase="true", transition_begin=10)
+    assert warnings_of(decay) == ()
+    assert warnings_of(rate("exponential_decay", **DECAY, end_value=0.01), 400) == ()
 
 
 def test_the_precision_of_the_run_is_left_as_it_is(warnings_of: Warnings) -> None:

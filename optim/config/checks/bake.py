@@ -9,7 +9,9 @@ from optim.config.checks.names import (
     SIMULATED_COLUMN,
     fits_before,
     free,
+    needs_fit,
     properties,
+    reads_properties,
     real_settings,
     trained_parts,
 )
@@ -25,8 +27,6 @@ from optim.config.schema import (
     Ingredient,
     LikingScore,
     OwnScore,
-    PropertyNetwork,
-    Scheffe,
     Stage,
 )
 from optim.config.source import Finding, KeyPath
@@ -47,9 +47,7 @@ def liking(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
 
 def fitted_properties(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """A property model that learns has learnt before it is baked with."""
-    if not isinstance(stage, Bake) or not isinstance(config.model.properties, Scheffe | PropertyNetwork):
-        return
-    if not _uses_properties(config, stage):
+    if not isinstance(stage, Bake) or not needs_fit(config) or not _uses_properties(config, stage):
         return
     if not any("properties" in trained_parts(fit) for fit in fits_before(config, path[-1])):
         yield (
@@ -59,12 +57,10 @@ def fitted_properties(config: Config, path: KeyPath, stage: Stage) -> Iterator[F
 
 
 def _uses_properties(config: Config, stage: Bake) -> bool:
-    score, utility = stage.score, config.model.utility
-    if isinstance(score, DeliciousnessScore):
-        return True
-    if not isinstance(score, LikingScore) or utility is None:
-        return False
-    return any(name in ("properties", *(properties(config) or ())) for name in utility.features)
+    score = stage.score
+    if not isinstance(score, LikingScore):  # what a score of the user's own uses is known once it is called
+        return isinstance(score, DeliciousnessScore)
+    return reads_properties(config) or (score.cost == "property" and score.cost_weight > 0)
 
 
 def targets(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
@@ -126,9 +122,14 @@ def own_columns(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding
 
 def cost(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """A cost that is a property is one of the model's."""
+    yield from cost_of(config, path, stage, properties(config))
+
+
+def cost_of(config: Config, path: KeyPath, stage: Stage, names: Collection[str] | None) -> Iterator[Finding]:
+    """The same for a model with these properties; None where they are not known yet."""
     if not isinstance(stage, Bake) or isinstance(stage.score, OwnScore):
         return
-    score, names = stage.score, properties(config)
+    score = stage.score
     if config.model.properties is None and isinstance(score, DeliciousnessScore):
         return  # The targets have said that there is no property model.
     if score.cost == "property" and score.cost_weight > 0 and names is not None and "cost" not in names:

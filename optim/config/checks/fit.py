@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optim.config.checks.names import reads_settings
+from optim.config.checks.effects import is_given
+from optim.config.checks.names import reads_properties, reads_settings
 from optim.config.schema import (
-    Bake,
     Bakery,
     Config,
+    Evaluate,
     Firth,
     Fit,
     LikelihoodLoss,
@@ -82,17 +83,27 @@ def _untrainable(config: Config, stage: Fit, part: str) -> str | None:
         return "are the bakery's formulas and have no parameters: remove it"
     if reads_settings(config):
         return "read settings, which are not known of the tasted recipes: remove it"
+    if not isinstance(stage.loss, PropertyLoss) and not reads_properties(config):
+        return "play no part in the utility, which sees none of them: remove it, or add one to its `features`"
     return None
 
 
-def patience(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """Early stopping has something to go by."""
-    if not isinstance(stage, Fit) or stage.evaluate.patience is None:
+def evaluation(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
+    """What is said of evaluations has a held-out loss to go by."""
+    if not isinstance(stage, Fit):
         return
-    if config.data is not None and config.data.evaluation is None:
+    given, place = stage.evaluate, (*path, "evaluate")
+    asked = [name for name in Evaluate.model_fields if is_given(given, name)]
+    if isinstance(stage.loss, PropertyLoss):
+        reason = "is about the held-out loss, which a fit of properties has not: remove it"
+        yield from (((*place, name), reason) for name in asked)
+    elif config.data is not None and config.data.evaluation is None:
+        reason = "needs responses held out of the fit: add `data: {evaluation: {share: 0.2}}`, or remove it"
+        yield from (((*place, name), reason) for name in asked)
+    elif "min_improvement" in asked and given.patience is None:
         yield (
-            (*path, "evaluate", "patience"),
-            "needs responses held out of the fit: add `data: {evaluation: {share: 0.2}}`, or remove it",
+            (*place, "min_improvement"),
+            "says when `patience` runs out, and there is none: add `patience`, or remove it",
         )
 
 
@@ -123,12 +134,4 @@ def _unfit_for_firth(config: Config, stage: Fit) -> Iterator[str]:
         yield "firth needs the Fisher information of all responses, which minibatches do not have: use `batch: all`"
 
 
-def order(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """Nothing is fitted after the last cake is baked: the cake would be reported under a model it was not baked for."""
-    names = list(config.stages)
-    bakes = [index for index, name in enumerate(names) if isinstance(config.stages[name], Bake)]
-    if isinstance(stage, Fit) and bakes and names.index(str(path[-1])) > bakes[-1]:
-        yield path, f"comes after `{names[bakes[-1]]}`, which was baked for the model before: put it before that stage"
-
-
-CHECKS = (order, panel, model, train, penalty, patience)
+CHECKS = (panel, model, train, penalty, evaluation)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optim.config.checks.names import NEEDED_INGREDIENTS, SIMULATED_COLUMN, properties, reads_settings
+from optim.config.checks.names import AMOUNTS, NEEDED_INGREDIENTS, SIMULATED_COLUMN, properties, reads_settings
 from optim.config.naming import choices, did_you_mean, nearest, unknown
 from optim.config.schema import Bakery, Config, LinearUtility, QuadraticUtility, Sourdough
 from optim.config.source import Finding
-
-_AMOUNTS = ("amounts", "fractions")
 
 
 def formulas(config: Config) -> Iterator[Finding]:
@@ -48,23 +46,23 @@ def features(config: Config) -> Iterator[Finding]:
             yield path, f"`{feature}` is given twice: remove one"
         elif feature == "properties" and config.model.properties is None:
             yield path, "`properties` needs a property model: add `model.properties`"
-        elif reads_settings(config) and feature not in _AMOUNTS:
+        elif reads_settings(config) and feature not in AMOUNTS:
             message = "depends on settings, which are not known of the recipes that were tasted: use `amounts`"
             yield path, f"`{feature}` {message} or `fractions`"
-        elif names is not None and feature not in (*_AMOUNTS, "properties", *names):
+        elif names is not None and feature not in (*AMOUNTS, "properties", *names):
             yield path, _no_feature(feature, names)
         elif names and feature in names and "properties" in utility.features:
             yield path, f"`{feature}` is already among `properties`: remove one of them"
-    if set(_AMOUNTS) <= set(utility.features):
+    if set(AMOUNTS) <= set(utility.features):
         message = "`amounts` and `fractions` exclude each other: the one is the other times the total; keep one"
         yield ("model", "utility", "features"), message
 
 
 def _no_feature(feature: str, names: list[str]) -> str:
     if names:
-        return unknown("feature", feature, (*_AMOUNTS, "properties", *names))
-    near = did_you_mean(feature, (*_AMOUNTS, "properties"))
-    hint = near or f": expected {choices(_AMOUNTS)}; a property by its name needs a property model, `model.properties`"
+        return unknown("feature", feature, (*AMOUNTS, "properties", *names))
+    near = did_you_mean(feature, (*AMOUNTS, "properties"))
+    hint = near or f": expected {choices(AMOUNTS)}; a property by its name needs a property model, `model.properties`"
     return f"unknown feature `{feature}`{hint}"
 
 

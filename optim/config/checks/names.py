@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from optim.config.schema import Bakery, Config, Fit, OwnProperties, PropertyLoss, Sourdough, settings_read
+from optim.config.schema import (
+    Bakery,
+    Config,
+    Fit,
+    OwnProperties,
+    PropertyLoss,
+    PropertyNetwork,
+    Scheffe,
+    Sourdough,
+    settings_read,
+)
 
 NEEDED_INGREDIENTS = {
     Bakery: ("butter", "eggs", "flour", "sugar"),
@@ -16,6 +26,10 @@ GIVEN_PROPERTIES = {
 """The properties that the formulas give."""
 SIMULATED_COLUMN = "segment"
 """The one column of the table of simulated customers; it holds names."""
+
+
+AMOUNTS = ("amounts", "fractions")
+"""The features that are no properties."""
 
 
 def free_ingredients(config: Config) -> list[str]:
@@ -48,6 +62,17 @@ def properties(config: Config) -> list[str] | None:
     if isinstance(model, Bakery | Sourdough):
         return list(GIVEN_PROPERTIES[type(model)])
     return list(model.columns)
+
+
+def needs_fit(config: Config) -> bool:
+    """Whether the properties are nothing before a stage has fitted them."""
+    return isinstance(config.model.properties, Scheffe | PropertyNetwork)
+
+
+def reads_properties(config: Config) -> bool:
+    """Whether the utility sees properties."""
+    utility = config.model.utility
+    return utility is not None and not set(utility.features) <= set(AMOUNTS)
 
 
 def trained_parts(stage: Fit) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optim.config.naming import unknown
-from optim.config.schema import Config, Fit
+from optim.config.schema import Config, Fit, PropertyLoss
 from optim.config.source import Finding
 
 _PATH = ("checkpoint", "best")
@@ -23,9 +23,13 @@ def best_metric(config: Config) -> Iterator[Finding]:
     if name not in config.stages:
         yield _PATH, unknown("stage", name, config.stages)
         return
-    if metric == "eval/loss" and not isinstance(config.stages[name], Fit):
-        yield _PATH, f"`{name}` is a bake stage and has no held-out loss: use {name}/train/loss"
-    elif metric == "eval/loss" and (config.data is None or config.data.evaluation is None):
+    if metric == "train/loss":
+        return
+    stage = config.stages[name]
+    if not isinstance(stage, Fit) or isinstance(stage.loss, PropertyLoss):
+        what = "fits properties" if isinstance(stage, Fit) else "is a bake stage"
+        yield _PATH, f"`{name}` {what} and has no held-out loss: use {name}/train/loss"
+    elif config.data is None or config.data.evaluation is None:
         yield _PATH, f"nothing is held out: add `data.evaluation`, or use {name}/train/loss"
 
 
