@@ -38,6 +38,7 @@ from optim.optimize.chains import build_optimizer
 from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
+from optim.study.lengths import bounded_steps, check_sum
 from optim.study.stage import Stage, StageConstants, initial_state
 
 
@@ -117,6 +118,7 @@ def build_study(config: schema.Config) -> Study:
     _check_targets(config, names)
     builder = _Builder(config, space, panel, groups, group, model, names, tuple(parameters))
     stages = tuple(builder.stage(index, name, block) for index, (name, block) in enumerate(config.stages.items()))
+    check_sum({stage.name: stage.length for stage in stages})
     _try(config, stages, members)
     return Study(config, space, panel, truth, groups, group, model, members, stages)
 
@@ -206,15 +208,17 @@ class _Builder:
         self._check_newton(name, block)
         batch = self._batch(name, block, objective.units)
         per_epoch = 1 if batch is None else steps_per_epoch(objective.units, batch)
-        length = steps(block.length, steps_per_epoch=per_epoch, total=None)
+        place = f"stages.{name}"
+        length = bounded_steps(block.length, steps_per_epoch=per_epoch, total=None, place=f"{place}.length")
         resolve = partial(steps, steps_per_epoch=per_epoch, total=length)
+        of_rate = partial(bounded_steps, steps_per_epoch=per_epoch, total=length, place=f"{place}.optimizer")
         evaluate = block.evaluate if isinstance(block, schema.Fit) else schema.Evaluate()
         return Stage(
             name=name,
             index=index,
             objective=objective,
             evaluation=self._evaluation(objective),
-            optimizer=build_optimizer(block.optimizer, resolve),
+            optimizer=build_optimizer(block.optimizer, of_rate),
             train=self._trained_parts(block) if isinstance(block, schema.Fit) else None,
             starts=self._starts(name, block),
             length=length,
