@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -20,7 +19,7 @@ from optim.config.errors import UserError
 from optim.config.optimizers import Newton
 from optim.data.order import steps_per_epoch
 from optim.data.panel import Panel
-from optim.data.streams import stream
+from optim.data.streams import stream, word
 from optim.losses.audience import everyone, merged
 from optim.losses.cake import CakeObjective, climb_of
 from optim.losses.likelihood import PanelObjective
@@ -110,7 +109,7 @@ def build_study(config: schema.Config) -> Study:
     tasted = None if panel is None else _tasted(panel, len(groups))
     fixed = [name for name, ingredient in config.ingredients.items() if ingredient.fixed is not None]
     _, settings = space.cake()()
-    module = build_model(config.model, space.names, tasted, lambda: _rngs(config.seed), fixed, settings)
+    module = build_model(config.model, space.names, tasted, partial(_rngs, config.seed), fixed, settings)
     model, parameters = Functional.split(module)
     members = {"model": _with_member_axis(parameters)}
     property_model = model(parameters).properties
@@ -154,9 +153,10 @@ def cake_layout(space: RecipeSpace) -> Flat:
     return Flat.of(jax.tree.map(lambda leaf: leaf[None], Functional.split(space.cake())[1]))
 
 
-def _rngs(seed: int) -> nnx.Rngs:
-    """Streams for initial parameters. Made only where a module draws some: starting JAX's generator takes a while."""
-    return nnx.Rngs(params=zlib.crc32(f"{seed}/model".encode()))
+def _rngs(seed: int, part: schema.Part) -> nnx.Rngs:
+    """The stream of a part's initial parameters. Made only where a module draws some: starting JAX's generator takes a
+    while."""
+    return nnx.Rngs(word(seed, f"model/{part}"))
 
 
 def _with_member_axis(parameters: Parameters) -> Parameters:
@@ -322,7 +322,7 @@ class _Builder:
         return StageConstants(
             objective=None,
             evaluation=None,
-            order_seed=jnp.asarray(np.uint32(zlib.crc32(f"{self.config.seed}/{name}/order".encode()))),
+            order_seed=jnp.asarray(np.uint32(word(self.config.seed, f"{name}/order"))),
             region=region_of(self.space) if isinstance(block, schema.Bake) else None,
             limits=limits,
             clip_customer_norm=scalar(optimizer.clip_customer_norm),
