@@ -92,7 +92,7 @@ def total_loss(sums: Float[Array, " b"], counts: Float[Array, " b"], aggregate: 
 
 
 def divisor(weight: Real[Array, "*units"]) -> Real[Array, "*units"]:
-    """What makes a mean of a weighted sum: the sum of the weights, whatever it is; 1 where nothing counts, whose sum is 0.
+    """What a weighted sum is divided by to become a mean: the sum of the weights, whatever it is; 1 where that is 0.
 
     Args:
         weight: sums of weights (or counts), 0 or more.
