@@ -184,7 +184,7 @@ def bake_of(score: Mapping[str, Any], audience: Audience | None = None) -> tuple
     stage = config.stages["bake"]
     assert isinstance(stage, Bake)
     space = build_space(config)
-    model, parameters = Functional.split(build_model(config.model, space.names, None, nnx.Rngs))
+    model, parameters = Functional.split(build_model(config.model, space.names, None, lambda _: nnx.Rngs(0)))
     cake, _ = Functional.split(space.cake())
     whom = audience or everyone(None, np.zeros(0, int), ())
     objective = CakeObjective(space, model, cake, build_score(stage.score), whom)

@@ -103,7 +103,7 @@ def cake_workload(customers: int) -> CakeWorkload:
         draws.random((TASTED, count)), {name: draws.normal(size=TASTED) for name in PROPERTIES}, np.ones(TASTED), 1
     )
     block = schema.Model.model_validate({"properties": {"kind": "scheffe", "degree": 2, "columns": list(PROPERTIES)}})
-    module = build_model(block, INGREDIENTS, tasted, lambda: nnx.Rngs(params=0))
+    module = build_model(block, INGREDIENTS, tasted, lambda _: nnx.Rngs(0))
     model, parameters = Functional.split(module)
     weights = draws.normal(size=parameters["properties"]["weights"].shape).astype(np.float32)
     parameters["properties"]["weights"] = jnp.asarray(weights)

@@ -142,7 +142,7 @@ def panel_workload(utility: Utility, customers: int, responses: int, recipes: in
     panel = panel_of(utility.ingredients, customers, responses, recipes, draws)
     tasted = Tasted(panel.amounts, {}, np.ones(recipes), 1)
     block = schema.Model.model_validate({"utility": utility.block})
-    module = build_model(block, panel.ingredients, tasted, lambda: nnx.Rngs(params=0))
+    module = build_model(block, panel.ingredients, tasted, lambda _: nnx.Rngs(0))
     model, parameters = Functional.split(module)
     draw = lambda leaf: jnp.asarray(draws.normal(0.0, 0.3, leaf.shape), leaf.dtype)
     trained = {"model": {"utility": jax.tree.map(draw, parameters["utility"])}}

@@ -20,6 +20,7 @@ from optim.analysis.cake_answer import (
     liking_json,
     status_of,
 )
+from optim.analysis.departures import departures_of_properties
 from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.fit_findings import Examiners, FitExaminer
 from optim.analysis.forewarnings import forewarnings
@@ -27,7 +28,7 @@ from optim.analysis.idle_limits import idle_limits
 from optim.analysis.panel_answer import likelihood_answer, standard_error_scores
 from optim.analysis.tasted_answer import TastedRecipes, tasted_answer, whereabouts
 from optim.analysis.uncertainty import Scores
-from optim.analysis.verdicts import CHECKED, Caveat, Status, worst
+from optim.analysis.verdicts import CHECKED, NOT_KNOWN, Caveat, Status, worst
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
 from optim.study.stage import Stage
@@ -60,7 +61,8 @@ def answer(study: Study, state: State, examiners: Examiners | None = None) -> di
     bakes = [stage for stage in study.stages if stage.bakes]
     main, others = _fits(study)
     of_others = [examiners(stage).findings(member, stopped_early=stage.patience is not None) for stage in others]
-    rests_on = worst([found.certificate.status for found in of_others])
+    departed: list[Status] = [NOT_KNOWN] if departures_of_properties(study, member) else []
+    rests_on = worst([*(found.certificate.status for found in of_others), *departed])
     fitted = None if main is None else _fitted(study, examiners(main), member, rests_on)
     caveats = list(forewarnings(examiners)) + ([] if fitted is None else list(fitted.findings.caveats))
     caveats += [caveat for found in of_others for caveat in found.caveats]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
+from optim.analysis.departures import departures_of_liking, unknown_effect
 from optim.analysis.design import raw_features, utilities_of
 from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.panel_answer import unasked_customers
@@ -173,6 +174,9 @@ class Likings:
         """
         amounts = np.asarray(amounts, np.float64)
         asked = sorted(self._study.asked)
+        departures = departures_of_liking(self._study, self._member, amounts)
+        if departures:
+            return self._unknown(unknown_effect(departures))
         places = [self.standing(amounts, group) for group in asked] if self.has_design else []
         parts = [liking_at(place) for place in places] or [self._by_model(amounts, group) for group in asked]
         judged = [self._judged(part, outside=group in outside) for part, group in zip(parts, asked, strict=True)]
@@ -180,6 +184,12 @@ class Likings:
         stranger = lambda group: Liking(self.sizes[group], NOT_KNOWN, text="nobody was asked")
         every = {name: by_group.get(index, stranger(index)) for index, name in enumerate(self._study.groups)}
         return self._judged(mean_liking(parts, places), outside=bool(outside)), every
+
+    def _unknown(self, text: str) -> tuple[Liking, dict[str, Liking]]:
+        """P(like) of a recipe of which nothing is known."""
+        of = lambda customers: Liking(customers, NOT_KNOWN, text=text)
+        every = {name: of(size) for name, size in zip(self._study.groups, self.sizes, strict=True)}
+        return of(sum(self.sizes[group] for group in self._study.asked)), every
 
     @property
     def has_design(self) -> bool:
@@ -242,7 +252,7 @@ def liking_json(mean: Liking, by_group: dict[str, Liking], strangers: int = 0) -
         found["by_group"] = {group: _liking_json(one) for group, one in by_group.items()}
     unknown = {group: one.customers for group, one in by_group.items() if one.status == NOT_KNOWN}
     unknown |= {"in segments that nobody asked": strangers} if strangers else {}
-    if unknown:
+    if unknown and mean.status != NOT_KNOWN:  # else nobody is left out of a mean
         found["not_known"] = unknown
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optim.analysis.departures import departures_of_liking, departures_of_properties, unknown_effect
 from optim.analysis.fit_findings import Examiners
 from optim.analysis.panel_answer import unasked
 from optim.analysis.verdicts import NOT_KNOWN, NOT_SETTLED, Caveat
@@ -26,6 +27,8 @@ def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
         found += _of_segments(study)
     if fits and not _reads_fitted_properties(study):
         found += examiners(fits[-1]).undetermined(study.first_member["model"])
+    if any(stage.bakes for stage in study.stages):
+        found += _of_departures(study, reports_liking=bool(fits))
     return tuple(dict.fromkeys(found))
 
 
@@ -46,6 +49,19 @@ def _of_segments(study: Study) -> list[Caveat]:
         for column, values in unasked(study, ~study.panel.held_out).items()
         for value in values
     ]
+
+
+def _of_departures(study: Study, *, reports_liking: bool) -> list[Caveat]:
+    """Ingredients that are held at what nobody has tasted."""
+    member = study.first_member["model"]
+    of_liking = departures_of_liking(study, member) if reports_liking else ()
+    of_properties = departures_of_properties(study, member)
+    found = []
+    if of_liking:
+        found.append(Caveat("liking", NOT_KNOWN, f"P(like) of this recipe: {unknown_effect(of_liking)}"))
+    if of_properties:
+        found.append(Caveat("properties", NOT_KNOWN, f"properties of this recipe: {unknown_effect(of_properties)}"))
+    return found
 
 
 def _reads_fitted_properties(study: Study) -> bool:

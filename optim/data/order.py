@@ -21,6 +21,12 @@ from jaxtyping import Array, Bool, Int32, UInt32
 # rounds that is worth its time, and counting so few is about as quick.
 RANKED_UNITS = 64
 
+# `_shift` scales 16 bits, which reach no further than this.
+LARGEST_HALF = 2**16
+
+# Up to this many units larger halves were allowed, where they do no harm yet: the order of those who began so stays.
+FREE_HALVES_UNITS = 2 * 10**7
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -72,24 +78,27 @@ def batch_at(
     """
     steps = steps_per_epoch(units, batch)
     epoch, step = position // steps, position % steps
-    place = step * batch + jnp.arange(batch, dtype=jnp.int32)
+    # Unsigned: the last batch may reach beyond the largest signed number.
+    place = step.astype(jnp.uint32) * jnp.uint32(batch) + jnp.arange(batch, dtype=jnp.uint32)
     # Where no batch is short that is known before anything runs, and masking costs nothing.
     mask = jnp.ones(batch, bool) if units % batch == 0 else place < units
     # Places beyond the end are no part of the domain: permuting them could walk for ever.
-    place = jnp.where(mask, place, 0).astype(jnp.uint32)
+    place = jnp.where(mask, place, 0)
     unit = _permute(_mix(seed ^ _mix(epoch.astype(jnp.uint32) + jnp.uint32(1))), place, units)
     return jnp.where(mask, unit.astype(jnp.int32), 0), mask
 
 
 def domain_of(units: int) -> Domain:
-    """The domain of the Feistel network for so many units: the smallest whose halves are not too different.
+    """The domain of the Feistel network for so many units: the smallest whose halves are neither too different nor too
+    large.
 
     Where a balanced domain has exactly `units` numbers it is chosen, the most balanced one if there are several;
     otherwise a few numbers lie outside and are walked past.
     """
     length = (units - 1).bit_length()
     # A half has at least a third of the bits: with less a round hardly mixes.
-    candidates = [Domain(bits, -(-units >> bits)) for bits in range(length // 3, length - length // 3 + 1)]
+    domains = [Domain(bits, -(-units >> bits)) for bits in range(length // 3, length - length // 3 + 1)]
+    candidates = [one for one in domains if units <= FREE_HALVES_UNITS or max(1 << one.bits, one.high) <= LARGEST_HALF]
     return min(candidates, key=lambda domain: (domain.size, abs(domain.high - (1 << domain.bits))))
 
 
@@ -136,7 +145,7 @@ def _shift(value: UInt32[Array, " any"], hashed: UInt32[Array, " any"], size: in
     """Move a value below `size` by a hash, one to one. The upper bits of a multiply-shift hash are the good ones."""
     if size & (size - 1) == 0:
         return value ^ hashed >> (33 - size.bit_length())
-    # Scaling 16 bits to the size needs no division and stays within 32 bits, as sizes are below 2**16.
+    # Scaling 16 bits to the size needs no division and stays within 32 bits, as sizes are at most 2**16.
     moved = value + ((hashed >> 16) * jnp.uint32(size) >> 16)
     return jnp.where(moved >= size, moved - size, moved)
 

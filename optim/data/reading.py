@@ -19,6 +19,9 @@ from polars import selectors
 from optim.config.errors import Problem
 from optim.data.findings import SHOWN, Findings
 
+MOST_ROWS = 2**31 - 1
+"""Rows are counted in 32 bits with a sign."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -83,6 +86,10 @@ def read(path: str, findings: Findings) -> Table | None:
     table = Table(path, frame, record, content, is_csv)
     if not frame.height:
         findings.add(path, Problem(place=path, message=f"the table has {'a header but ' if is_csv else ''}no rows"))
+        return None
+    if frame.height > MOST_ROWS:
+        message = f"{frame.height:,} rows are more than the {MOST_ROWS:,} that there is room for; take a sample of them"
+        findings.add(path, Problem(place=path, message=message))
         return None
     return table
 

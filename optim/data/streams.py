@@ -15,3 +15,13 @@ def stream(seed: int, name: str) -> np.random.Generator:
         name: what the numbers are for, such as `held out`.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(name.encode())])))
+
+
+def word(seed: int, name: str) -> int:
+    """32 bits of a seed and a name, where another generator makes a stream of them; the same on every machine.
+
+    Args:
+        seed: the config's seed.
+        name: what the numbers are for, such as `fit/order`.
+    """
+    return zlib.crc32(f"{seed}/{name}".encode())

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
 
 from optim.config.schema import Aggregate
-from optim.losses.objective import Objective, Parameters, unit_gradients
+from optim.losses.objective import Objective, Parameters, divisor, unit_gradients
 from optim.models.flat import Flat
 
 RESPONSES = 2**16
@@ -116,14 +116,14 @@ def customer_gradients(
     room = _room(out, units, vector) if keep_gradients else None
     rows = _Rows(room, jax.lax.empty((units,), vector.dtype))
     totals, rows = _through_blocks(objective, trained, constants, index, mask, limit, scale, rows)
-    divisor = 1.0 if objective.aggregate == "sum" else jnp.maximum(totals.counted, 1.0)
+    weight = 1.0 if objective.aggregate == "sum" else divisor(totals.counted)
     share = jnp.nan if limit is None else jnp.asarray(totals.clipped, vector.dtype) / totals.units
     return CustomerGradients(
         gradients=rows.gradients,
         norms=rows.norms,
-        mean=flat.unravel(totals.gradient / divisor),
+        mean=flat.unravel(totals.gradient / weight),
         clipped_share=jnp.asarray(share, vector.dtype),
-        loss=totals.loss / divisor,
+        loss=totals.loss / weight,
     )
 
 
@@ -201,7 +201,7 @@ def _of_block(
 
 def _terms(sums: Float[Array, " b"], counts: Float[Array, " b"], aggregate: Aggregate) -> Float[Array, " b"]:
     """What each unit adds to the aggregate, before its division."""
-    return sums / jnp.maximum(counts, 1.0) if aggregate == "mean_customers" else sums
+    return sums / divisor(counts) if aggregate == "mean_customers" else sums
 
 
 def _scale(norms: Float[Array, " b"], limit: Float[Array, ""]) -> Float[Array, " b"]:

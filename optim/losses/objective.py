@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree, Real
 
 from optim.config.schema import Aggregate
 from optim.models.flat import Flat
@@ -86,9 +86,18 @@ def total_loss(sums: Float[Array, " b"], counts: Float[Array, " b"], aggregate: 
     if aggregate == "sum":
         return jnp.sum(sums)
     if aggregate == "mean_responses":
-        return jnp.sum(sums) / jnp.maximum(jnp.sum(counts), 1.0)
-    means = sums / jnp.maximum(counts, 1.0)
-    return jnp.sum(means) / jnp.maximum(jnp.sum(counts > 0), 1)
+        return jnp.sum(sums) / divisor(jnp.sum(counts))
+    means = sums / divisor(counts)
+    return jnp.sum(means) / divisor(jnp.sum(counts > 0))
+
+
+def divisor(weight: Real[Array, "*units"]) -> Real[Array, "*units"]:
+    """What a weighted sum is divided by to become a mean: the sum of the weights, whatever it is; 1 where that is 0.
+
+    Args:
+        weight: sums of weights (or counts), 0 or more.
+    """
+    return jnp.where(weight == 0, 1, weight)
 
 
 def batch_loss(objective: Objective, trained: Parameters, batch: PyTree, constants: PyTree) -> Float[Array, ""]:
@@ -122,7 +131,7 @@ def unit_gradients(
 
     def own(trained: Parameters, unit: PyTree) -> tuple[Float[Array, ""], tuple[Array, Array]]:
         total, count = loss(trained, unit, constants)
-        term = total / jnp.maximum(count, 1.0) if objective.aggregate == "mean_customers" else total
+        term = total / divisor(count) if objective.aggregate == "mean_customers" else total
         return term, (total, count)
 
     gradients, (sums, counts) = jax.vmap(jax.grad(own, has_aux=True), in_axes=(None, 0))(trained, batch)

@@ -19,11 +19,13 @@ from optim.models.cake import NO_SETTINGS, Settings
 from optim.models.features import FeatureMap
 from optim.models.functional import Functional
 from optim.models.imports import construct, own_code
+from optim.models.kept_state import refuse_kept_state
 from optim.models.likelihood import LikelihoodModel
 from optim.models.links import Logit
 from optim.models.processes.sourdough import Sourdough
 
-Rngs = Callable[[], nnx.Rngs]
+Rngs = Callable[[schema.Part], nnx.Rngs]
+"""The streams of random numbers of a part of the model, no two of which are the same."""
 
 
 CONSTANT = 1e-6
@@ -61,7 +63,7 @@ def build_model(
         block: the block.
         ingredients: names of the ingredients.
         tasted: the tasted recipes; None for a study without a panel, which has no utility.
-        rngs: makes the streams for initial parameters, where a module draws some.
+        rngs: makes the stream for a part's initial parameters, where its module draws some.
         fixed: ingredients that are not trained: nothing needs to be known of a change in them.
         settings: any values of the settings that there are, to try a model of the user's own with.
 
@@ -109,7 +111,7 @@ def _build_properties(
     center, scale = measured.mean(axis=1), _positive(measured.std(axis=1))
     if isinstance(block, schema.Scheffe):
         return properties.ScheffeMixture(block.columns, block.degree, len(ingredients), center, scale)
-    return properties.PropertyNetwork(block.columns, block.hidden, tasted.amounts, center, scale, rngs())
+    return properties.PropertyNetwork(block.columns, block.hidden, tasted.amounts, center, scale, rngs("properties"))
 
 
 def _build_utility(
@@ -122,7 +124,7 @@ def _build_utility(
         squares = [not fraction for fraction in feature_map.are_fractions]
         return utilities.QuadraticUtility(count, groups, intercept, squares)
     if isinstance(block, schema.NetworkUtility):
-        return utilities.NetworkUtility(count, groups, block.hidden, rngs())
+        return utilities.NetworkUtility(count, groups, block.hidden, rngs("utility"))
     return _own_utility(block, feature_map.names, groups, rngs)
 
 
@@ -130,11 +132,12 @@ def _own_properties(
     block: schema.OwnProperties, ingredients: tuple[str, ...], rngs: Rngs, settings: Settings
 ) -> properties.PropertyModel | properties.SettingsReader:
     place = "model.properties.path"
-    model = construct(block.path, place, ingredients=ingredients, rngs=rngs(), **block.arguments)
+    model = construct(block.path, place, ingredients=ingredients, rngs=rngs("properties"), **block.arguments)
     if not isinstance(model, properties.PropertyModel) or not isinstance(model, nnx.Module):
         raise UserError(
             f"{place}: {block.path} is not a property model: a Flax NNX module with `names` and `__call__(amounts)`"
         )
+    refuse_kept_state(model, place, block.path)
     for name in model.names:
         if name in ingredients or name in settings:
             kind = "an ingredient" if name in ingredients else "a setting"
@@ -152,9 +155,10 @@ def _own_properties(
 
 def _own_utility(block: schema.OwnUtility, features: tuple[str, ...], groups: int, rngs: Rngs) -> utilities.Utility:
     place = "model.utility.path"
-    utility = construct(block.path, place, features=features, groups=groups, rngs=rngs(), **block.arguments)
+    utility = construct(block.path, place, features=features, groups=groups, rngs=rngs("utility"), **block.arguments)
     if not isinstance(utility, utilities.Utility) or not isinstance(utility, nnx.Module):
         raise UserError(f"{place}: {block.path} is not a utility: a Flax NNX module with `__call__(features, group)`")
+    refuse_kept_state(utility, place, block.path)
     output = _output_of(utility, place, block.path, jnp.zeros(len(features)), jnp.int32(0))
     if output is None or output.shape != ():
         raise UserError(f"{place}: {block.path} gives {_shown(output)} for one recipe and customer: expected a scalar")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -22,7 +21,7 @@ from optim.config.optimizers import Newton
 from optim.config.source import dotted
 from optim.data.order import steps_per_epoch
 from optim.data.panel import Panel
-from optim.data.streams import stream
+from optim.data.streams import stream, word
 from optim.losses.audience import everyone, merged
 from optim.losses.cake import CakeObjective, climb_of
 from optim.losses.likelihood import PanelObjective
@@ -40,6 +39,7 @@ from optim.optimize.chains import build_optimizer
 from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
+from optim.study.lengths import bounded_steps, check_sum
 from optim.study.stage import Stage, StageConstants, initial_state
 
 
@@ -111,7 +111,7 @@ def build_study(config: schema.Config) -> Study:
     tasted = None if panel is None else _tasted(panel, len(groups))
     fixed = [name for name, ingredient in config.ingredients.items() if ingredient.fixed is not None]
     _, settings = space.cake()()
-    module = build_model(config.model, space.names, tasted, lambda: _rngs(config.seed), fixed, settings)
+    module = build_model(config.model, space.names, tasted, partial(_rngs, config.seed), fixed, settings)
     model, parameters = Functional.split(module)
     members = {"model": _with_member_axis(parameters)}
     property_model = model(parameters).properties
@@ -119,6 +119,7 @@ def build_study(config: schema.Config) -> Study:
     _check_properties(config, names)
     builder = _Builder(config, space, panel, groups, group, model, names, tuple(parameters))
     stages = tuple(builder.stage(index, name, block) for index, (name, block) in enumerate(config.stages.items()))
+    check_sum({stage.name: stage.length for stage in stages})
     _try(config, stages, members)
     _check_own_scores(config, stages, members)
     return Study(config, space, panel, truth, groups, group, model, members, stages)
@@ -181,9 +182,10 @@ def cake_layout(space: RecipeSpace) -> Flat:
     return Flat.of(jax.tree.map(lambda leaf: leaf[None], Functional.split(space.cake())[1]))
 
 
-def _rngs(seed: int) -> nnx.Rngs:
-    """Streams for initial parameters. Made only where a module draws some: starting JAX's generator takes a while."""
-    return nnx.Rngs(params=zlib.crc32(f"{seed}/model".encode()))
+def _rngs(seed: int, part: schema.Part) -> nnx.Rngs:
+    """The stream of a part's initial parameters. Made only where a module draws some: starting JAX's generator takes a
+    while."""
+    return nnx.Rngs(word(seed, f"model/{part}"))
 
 
 def _with_member_axis(parameters: Parameters) -> Parameters:
@@ -235,15 +237,17 @@ class _Builder:
         self._check_newton(name, block)
         batch = self._batch(name, block, objective.units)
         per_epoch = 1 if batch is None else steps_per_epoch(objective.units, batch)
-        length = steps(block.length, steps_per_epoch=per_epoch, total=None)
+        place = f"stages.{name}"
+        length = bounded_steps(block.length, steps_per_epoch=per_epoch, total=None, place=f"{place}.length")
         resolve = partial(steps, steps_per_epoch=per_epoch, total=length)
+        of_rate = partial(bounded_steps, steps_per_epoch=per_epoch, total=length, place=f"{place}.optimizer")
         evaluate = block.evaluate if isinstance(block, schema.Fit) else schema.Evaluate()
         return Stage(
             name=name,
             index=index,
             objective=objective,
             evaluation=self._evaluation(objective),
-            optimizer=build_optimizer(block.optimizer, resolve, f"{self.config.seed}/{name}/noise"),
+            optimizer=build_optimizer(block.optimizer, of_rate, f"{self.config.seed}/{name}/noise"),
             train=self._trained_parts(block) if isinstance(block, schema.Fit) else None,
             starts=self._starts(name, block),
             length=length,
@@ -347,7 +351,7 @@ class _Builder:
         return StageConstants(
             objective=None,
             evaluation=None,
-            order_seed=jnp.asarray(np.uint32(zlib.crc32(f"{self.config.seed}/{name}/order".encode()))),
+            order_seed=jnp.asarray(np.uint32(word(self.config.seed, f"{name}/order"))),
             region=region_of(self.space) if isinstance(block, schema.Bake) else None,
             limits=limits,
             clip_customer_norm=scalar(optimizer.clip_customer_norm),

@@ -204,6 +204,9 @@ def test_tables_and_cocktails(overrides: list[str], expected: str, refused: Refu
         (["data.simulate.tastings=61"], "data.simulate.tastings: 61 different recipes cannot be tasted where "
          "there are 60: "
          "raise `recipes` or lower `tastings`"),
+        (["data.simulate.customers=500000000", "data.simulate.tastings=12"], "data.simulate.customers: 500,000,000 "
+         "customers with 12 tastings each give more than the 2,147,483,647 responses that there is room for: lower one "
+         "of them"),
         (["data.simulate.segments={}"], "data.simulate.segments: is empty: expected at least one entry"),
         (["data.simulate.segments.classic.ideal.eggz=1"],
          "data.simulate.segments.classic.ideal.eggz: unknown ingredient `eggz`; did you mean `eggs`?"),

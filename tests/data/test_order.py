@@ -24,6 +24,8 @@ FIRST_OF_10 = [6, 5, 3, 7, 1, 0, 2, 9, 4, 8]
 FIRST_OF_400 = [300, 329, 287, 75, 307, 79, 339, 261]
 FIRST_OF_997 = [893, 775, 540, 829, 751, 218, 168, 842]
 FIRST_OF_4096 = [4058, 813, 2898, 3083, 2476, 3438, 2345, 1121]
+FIRST_OF_20_000_000 = [12742923, 14451320, 5699982, 15725431, 14723207, 1399247, 2314435, 4195811]
+MOST = 2**31 - 1
 
 
 @functools.lru_cache
@@ -111,6 +113,7 @@ def test_the_order_of_a_seed_never_changes():
     assert epochs_of(400, 8, seed=42)[0, :8].tolist() == FIRST_OF_400
     assert epochs_of(997, 8, seed=42)[0, :8].tolist() == FIRST_OF_997
     assert epochs_of(4096, 8, seed=42)[0, :8].tolist() == FIRST_OF_4096
+    assert batch_at(jnp.uint32(42), jnp.int32(0), 20_000_000, 8)[0].tolist() == FIRST_OF_20_000_000
 
 
 @pytest.mark.parametrize("units", [60, 400, 997, 4096])
@@ -158,6 +161,39 @@ def test_two_units_share_a_batch_as_often_as_chance_has_it(units):
     assert (abs(deviations_of_pairs(visits, batch=max(5, units // 16))) < 5).all()
 
 
+def chi_square(numbers: np.ndarray, bins: int) -> float:
+    """How far counts of numbers below `bins`, in rows, are from equal ones, in standard deviations."""
+    expected = numbers.shape[1] / bins
+    squares = sum(((np.bincount(row, minlength=bins) - expected) ** 2 / expected).sum() for row in numbers)
+    freedom = (bins - 1) * len(numbers)
+    return float(abs(squares - freedom) / np.sqrt(2 * freedom))
+
+
+@pytest.mark.parametrize("units", [20_000_000, 10**8, 15 * 10**8, MOST])
+def test_batches_of_very_many_units_are_as_random_as_chance_has_it(units):
+    """Where the units of a batch lie, and where each lies with respect to the one before it."""
+    batch, steps = 2**14, steps_per_epoch(units, 2**14)
+    positions = jnp.asarray([epoch * steps + step for epoch in range(8) for step in (0, 1, steps // 2, steps - 2)])
+    index = np.asarray(compiled(units, batch)(jnp.uint32(5), positions)[0]).astype(np.int64)
+    bins = index * 64 // units
+    assert chi_square(bins, 64) < 5
+    assert chi_square(bins[:, ::2] // 4 * 16 + bins[:, 1::2] // 4, 256) < 5
+    assert chi_square((index[:, 1::2] - index[:, ::2]) % units * 64 // units, 64) < 5
+    assert chi_square(index % 64, 64) < 5
+    # The units of all these batches differ: within an epoch always, and else as chance has it.
+    assert all(len(np.unique(rows)) == rows.size for rows in index.reshape(8, -1))
+
+
+def test_the_batch_that_ends_an_epoch_of_the_most_units_is_padded():
+    """Places after the last unit are beyond the largest number of 32 bits with a sign."""
+    batch = 100_000
+    index, mask = batch_at(jnp.uint32(1), jnp.int32(steps_per_epoch(MOST, batch) - 1), MOST, batch)
+    last = MOST % batch
+    assert mask.tolist() == [True] * last + [False] * (batch - last)
+    assert int(index.min()) >= 0
+    assert not index[last:].any()
+
+
 def test_these_statistics_see_a_network_of_too_few_rounds(monkeypatch):
     monkeypatch.setattr(order.Domain, "rounds", 1)
     visits = np.asarray(
@@ -179,7 +215,7 @@ def test_the_domain_is_exact_where_balanced_halves_allow_it(units, exact):
 
 
 def test_no_domain_is_too_lopsided_to_mix_or_too_large_to_scale():
-    for units in [*range(65, 3000), 10**5, 10**6, 10**7 + 19, 2**31 - 1]:
+    for units in [*range(65, 3000), 10**5, 10**6, 10**7 + 19, 2 * 10**7 + 1, 10**8, 15 * 10**8, 2**30 + 1, MOST]:
         domain = domain_of(units)
         assert min(domain.high, 1 << domain.bits) ** 4 > units
-        assert domain.high <= 2**16 or domain.high & (domain.high - 1) == 0
+        assert max(domain.high, 1 << domain.bits) <= 2**16

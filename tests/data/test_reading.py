@@ -113,3 +113,9 @@ def test_parquet_tables_without_rows_are_refused(tmp_path):
     pl.DataFrame({"a": []}).write_parquet(tmp_path / "source.parquet")
     _, problems = reading(tmp_path, (tmp_path / "source.parquet").read_bytes(), "t.parquet")
     assert problems == ["t.parquet: the table has no rows"]
+
+
+def test_a_table_of_more_rows_than_can_be_counted_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("optim.data.reading.MOST_ROWS", 2)
+    _, problems = reading(tmp_path, b"a\n1\n2\n3\n")
+    assert problems == ["t.csv: 3 rows are more than the 2 that there is room for; take a sample of them"]

@@ -48,7 +48,7 @@ def model_of(
     if panel is not None:
         tasted = Tasted(panel.amounts, dict(panel.properties), np.ones(len(panel.recipes)), groups)
     read = schema.Model.model_validate(block)
-    model, parameters = Functional.split(build_model(read, tuple(ingredients), tasted, lambda: nnx.Rngs(params=0)))
+    model, parameters = Functional.split(build_model(read, tuple(ingredients), tasted, lambda _: nnx.Rngs(0)))
     return model, {"model": parameters}
 
 

@@ -33,6 +33,6 @@ def build(tasted: Tasted) -> Build:
 
     def model(recipes: Tasted | None = tasted, fixed: tuple[str, ...] = (), **block: Any) -> LikelihoodModel:
         block = {"utility": {"kind": "linear"}} | block
-        return build_model(schema.Model.model_validate(block), INGREDIENTS, recipes, lambda: nnx.Rngs(params=0), fixed)
+        return build_model(schema.Model.model_validate(block), INGREDIENTS, recipes, lambda _: nnx.Rngs(0), fixed)
 
     return model

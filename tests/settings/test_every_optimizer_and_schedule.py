@@ -49,7 +49,7 @@ def problem(x: Float[Array, "3"]) -> Float[Array, ""]:
 
 def path_of(block: OptimizerBase) -> bytes:
     """Where an optimizer goes."""
-    optimizer = build_optimizer(block, resolve)
+    optimizer = build_optimizer(block, resolve, "noise")
     # A search inside an update would otherwise be compiled anew for each of them.
     points = _searched(optimizer) if isinstance(block, LineSearch) else _stepped(optimizer)
     assert np.isfinite(points).all()

@@ -11,6 +11,9 @@ from optim.config.source import Finding
 
 _COMMAND = "`optim train CONFIG data.recipes=PATH data.ratings=PATH`"
 
+MOST_RESPONSES = 2**31 - 1
+"""Most responses that a study has room for."""
+
 
 def source(config: Config) -> Iterator[Finding]:
     """The customers come from tables or are simulated, not both and not neither."""
@@ -65,6 +68,17 @@ def tastings(config: Config) -> Iterator[Finding]:
         yield ("data", "simulate", "tastings"), message
 
 
+def responses(config: Config) -> Iterator[Finding]:
+    """Responses are counted in 32 bits with a sign."""
+    simulate = config.data and config.data.simulate
+    if simulate and simulate.customers * simulate.tastings > MOST_RESPONSES:
+        message = (
+            f"{simulate.customers:,} customers with {simulate.tastings} tastings each give more than the "
+            f"{MOST_RESPONSES:,} responses that there is room for: lower one of them"
+        )
+        yield ("data", "simulate", "customers"), message
+
+
 def ideals(config: Config) -> Iterator[Finding]:
     """Every segment says which amount of every free ingredient it likes best."""
     simulate = config.data and config.data.simulate
@@ -112,4 +126,4 @@ def evaluation(config: Config) -> Iterator[Finding]:
         yield ("data", "evaluation"), f"`by: {by}` finds nothing to hold out, as {remedy}"
 
 
-CHECKS = (source, like, tastings, ideals, ranges, evaluation)
+CHECKS = (source, like, tastings, responses, ideals, ranges, evaluation)
