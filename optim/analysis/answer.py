@@ -121,8 +121,11 @@ def _baked(
     """The best cake with P(like), its place among what was tasted, and what each number is worth."""
     result = cake_answer(study, stage, cake)
     of_bake = bake_caveats(cake, stage)
-    worth = status_of(of_bake, ("recipe", "score"), CHECKED if cake.reads_liking else rests_on)
-    status: dict[str, Status] = {"recipe": worth, "score": worth}
+    under = CHECKED if cake.reads_liking else rests_on
+    of_recipe = status_of(of_bake, lambda about: about.startswith(("recipe", "score")), under)
+    # Where a single ingredient is open, the score is the same with any amount of it.
+    of_score = status_of(of_bake, lambda about: about in ("recipe", "score"), under)
+    status: dict[str, Status] = {"recipe": of_recipe, "score": of_score}
     known = True
     if fitted is not None:
         assert fitted.examiner.counted is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -314,6 +314,6 @@ def _slope(cake: BakedCake) -> float:
     return cake.certificate.stationarity if saturation is None else saturation.stationarity
 
 
-def status_of(caveats: tuple[Caveat, ...], about: tuple[str, ...], *others: Status) -> Status:
-    """What a number is worth, from the caveats about it and from what it rests on."""
-    return worst([one.status for one in caveats if one.about.startswith(about)] + list(others))
+def status_of(caveats: tuple[Caveat, ...], concerns: Callable[[str], bool], *others: Status) -> Status:
+    """What a number is worth, from the caveats that concern it and from what it rests on."""
+    return worst([one.status for one in caveats if concerns(one.about)] + list(others))
