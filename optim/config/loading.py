@@ -59,5 +59,5 @@ def _place(path: KeyPath, document: Document, overridden: list[KeyPath]) -> str:
     """An override answers for everything at and below its path, and for the blocks it had to make around it."""
     known = next(n for n in range(len(path), -1, -1) if path[:n] in document.lines)
     below = any(path[: len(given)] == given for given in overridden)
-    made = any(given[: known + 1] == path[: known + 1] for given in overridden if known + 1 < len(path))
+    made = any(given[: known + 1] == path[: known + 1] for given in overridden if known < len(path))
     return PLACE if below or made else document.where(path)

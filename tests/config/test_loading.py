@@ -122,6 +122,7 @@ def test_all_the_mistakes_of_a_file_are_named_at_once(spoilt: Refused) -> None:
         ("ingredients={7: {max: 1}}", "ingredients.7: expected a name of letters, digits, _ and -, the first a letter"),
         ("keep=3", "keep: unknown key; it belongs at `checkpoint.keep`"),
         ("sed=3", "sed: unknown key; did you mean `seed`?"),
+        ("stage.bake.length=3", "stage: unknown key; did you mean `stages`?"),
         ("stages.extra.length=3", "stages.extra.kind: is missing: expected `fit` or `bake`"),
     ],
 )  # fmt: skip
