@@ -185,7 +185,8 @@ def cake_layout(space: RecipeSpace) -> Flat:
 def _rngs(seed: int, part: schema.Part) -> nnx.Rngs:
     """The stream of a part's initial parameters. Made only where a module draws some: starting JAX's generator takes a
     while."""
-    return nnx.Rngs(word(seed, f"model/{part}"))
+    # The utility's stream has the name that all parts once shared: seeds give the utilities that they gave before.
+    return nnx.Rngs(word(seed, "model" if part == "utility" else f"model/{part}"))
 
 
 def _with_member_axis(parameters: Parameters) -> Parameters:
