@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,15 @@ class Block(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+def fields(keywords: Mapping[str, tuple[Any, str]], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields for `create_model`: the keywords of a function, of which a table says the type and the meaning.
+
+    Args:
+        keywords: of each keyword its type, with bounds, and its meaning.
+        defaults: the keywords that the function has, with their defaults; `...` where there is none. A `Field` may give
+            a keyword a meaning that it has in this function alone.
+    """
+    kinds = {name: Annotated[keywords[name][0], Field(description=keywords[name][1])] for name in defaults}
+    return {name: (kind, defaults[name]) for name, kind in kinds.items()}

@@ -69,8 +69,8 @@ def test_all_the_mistakes_of_a_file_are_named_at_once(spoilt: Refused) -> None:
         "of the stage (`10%`), got 'two hundred'",
         "study.yaml:18: stages.fit.optimizer.name: expected one of 21 names, got 'adma'; did you mean `adam`?",
         "study.yaml:18: stages.fit.optimizer.learning_rat: unknown key; did you mean `learning_rate`?",
-        "study.yaml:18: stages.fit.optimizer.moment: unknown key: expected `clip_global_norm`, `clip_customer_norm`, "
-        "`limits`, `learning_rate`, `b1`, `b2`, `eps`, `eps_root`, `name` or `nesterov`",
+        "study.yaml:18: stages.fit.optimizer.moment: unknown key: expected `name`, `clip_global_norm`, "
+        "`clip_customer_norm`, `limits`, `learning_rate`, `b1`, `b2`, `eps`, `eps_root` or `nesterov`",
         "study.yaml:18: stages.fit.optimizer.learning_rat: expected a number of at least 0 or a mapping with "
         "`schedule`, got 'fast'",
         "study.yaml:22: stages.bake.optimizer.limits.buter: unknown ingredient `buter`; did you mean `butter`?",
