@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,26 @@ class Block(BaseModel):
     )
 
 
-def fields(keywords: Mapping[str, tuple[Any, str]], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields for `create_model`: the keywords of a function, of which a table says the type and the meaning.
+B = TypeVar("B", bound=Block)
+
+
+def from_table(
+    base: type[B], tag: tuple[str, str], about: str, keywords: Mapping[str, tuple[Any, str]], defaults: Mapping[str, Any]
+) -> type[B]:
+    """A block for a function whose keywords stand in a table.
 
     Args:
+        base: a block with the fields that it has beside them.
+        tag: the key by which a union tells it from the others, and its value there.
+        about: what it is, in a sentence.
         keywords: of each keyword its type, with bounds, and its meaning.
         defaults: the keywords that the function has, with their defaults; `...` where there is none. A `Field` may give
             a keyword a meaning that it has in this function alone.
     """
-    kinds = {name: Annotated[keywords[name][0], Field(description=keywords[name][1])] for name in defaults}
-    return {name: (kind, defaults[name]) for name, kind in kinds.items()}
+    key, name = tag
+    fields: dict[str, Any] = {key: (Literal[name], Field(description=about))}
+    for keyword, default in defaults.items():
+        kind, meaning = keywords[keyword]
+        fields[keyword] = (Annotated[kind, Field(description=meaning)], default)
+    described: dict[str, Any] = {"use_attribute_docstrings": False}  # there is no source to search for them, slowly
+    return create_model(name, __base__=base, __doc__=about, __cls_kwargs__=described, **fields)

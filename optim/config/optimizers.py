@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, create_model
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from optim.config.block import Block, fields
+from optim.config.block import Block, from_table
 from optim.config.schedules import Rate
 
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -116,8 +116,7 @@ ADAM = {**MOMENTS, "eps": 1e-8, "eps_root": 0.0}
 
 
 def _rated(name: str, about: str, **defaults: Any) -> type[Rated]:
-    tag: tuple[Any, Any] = (Literal[name], Field(description="Optimizer."))
-    return create_model(name, __base__=Rated, __doc__=about, name=tag, **fields(KEYWORDS, defaults))
+    return from_table(Rated, ("name", name), about, KEYWORDS, defaults)
 
 
 # fmt: off

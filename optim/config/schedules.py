@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, create_model
+from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
 
-from optim.config.block import Block, fields
+from optim.config.block import Block, from_table
 from optim.config.durations import Duration, Offset
 
 Resolve = Callable[[int | str], int]
@@ -132,8 +132,7 @@ KEYWORDS: dict[str, tuple[Any, str]] = {
 
 
 def _schedule(name: str, about: str, base: type[ScheduleBase] = ScheduleBase, /, **defaults: Any) -> type[ScheduleBase]:
-    tag: tuple[Any, Any] = (Literal[name], Field(description="Schedule."))
-    return create_model(name, __base__=base, __doc__=about, schedule=tag, **fields(KEYWORDS, defaults))
+    return from_table(base, ("schedule", name), about, KEYWORDS, defaults)
 
 
 # fmt: off
