@@ -32,7 +32,11 @@ B = TypeVar("B", bound=Block)
 
 
 def from_table(
-    base: type[B], tag: tuple[str, str], about: str, keywords: Mapping[str, tuple[Any, str]], defaults: Mapping[str, Any]
+    base: type[B],
+    tag: tuple[str, str],
+    about: str,
+    keywords: Mapping[str, tuple[Any, str]],
+    defaults: Mapping[str, Any],
 ) -> type[B]:
     """A block for a function whose keywords stand in a table.
 
