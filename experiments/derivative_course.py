@@ -25,17 +25,15 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
-from matplotlib.colors import BoundaryNorm
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 from rich.console import Console, Group
 from rich.syntax import Syntax
 from rich.table import Table
@@ -73,6 +71,9 @@ from optim.study.stage import Stage, initial_state
 from optim.study.study import build_study
 from optim.train.loop import Loop, NoSinks
 from optim.train.program import ChunkRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Figures = Mapping[str, Any]
 """Numbers, vectors and matrices by name; a complex number counts as its real and its imaginary part."""
@@ -666,6 +667,8 @@ def paths_of_a_run() -> np.ndarray:
 
 def landscape(figure: Figure) -> None:
     """Deliciousness over sugar and flour, with the paths of a run."""
+    from matplotlib.colors import BoundaryNorm
+
     axes = figure.subplots()
     sugar, flour = np.meshgrid(np.linspace(0.5, 2.5, 161), np.linspace(1.0, 3.0, 161))
     amounts = np.stack([np.full_like(sugar, START[0]), np.full_like(sugar, START[1]), flour, sugar], axis=-1)
@@ -715,6 +718,8 @@ def yeast(figure: Figure) -> None:
 
 def customers(figure: Figure) -> None:
     """Norms of 400 customers' gradients, and the gradients for eggs and sugar, before and after clipping."""
+    from matplotlib.patches import Circle
+
     limit, draws = 12.0, np.random.default_rng(0)
     targets = {"sweetness": 10.0 + 0.5 * draws.standard_t(3, 400), "fluffiness": 5.0 + 0.8 * draws.standard_t(3, 400)}
     found = gradients_of(targets, limit)
@@ -748,6 +753,8 @@ PICTURES = {landscape: (7.5, 5.5), yeast: (14.0, 4.5), customers: (11.0, 5.5)}
 
 def save_pictures(folder: Path) -> list[Path]:
     """Draw all pictures into a folder, which is made; returns their paths."""
+    from matplotlib.figure import Figure
+
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for draw, size in PICTURES.items():
@@ -765,6 +772,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, default=Path("runs/derivative_course"), help="folder for the pictures")
     parser.add_argument("--no-pictures", action="store_true", help="draw none")
     options = parser.parse_args(words)
+    draws = not options.row and not options.no_pictures
+    if draws and find_spec("matplotlib") is None:
+        parser.error("pictures need matplotlib: `pip install matplotlib`, or give --no-pictures")
     console = Console()
     if not console.is_terminal:
         console.width = 120
@@ -778,7 +788,7 @@ def main(words: Sequence[str] | None = None) -> int:
     else:
         console.print(course_table(outcomes))
         console.print("One section with its code and all its figures: --row S7", highlight=False)
-    if not options.row and not options.no_pictures:
+    if draws:
         with console.status("Drawing the pictures"):
             pictures = save_pictures(options.pictures)
         console.print(f"Pictures: {', '.join(map(str, pictures))}", highlight=False, soft_wrap=True)

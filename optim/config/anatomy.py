@@ -14,6 +14,11 @@ from pydantic.fields import FieldInfo
 from optim.config.block import Block, Expected
 from optim.config.naming import some
 
+TAGS = ("kind", "name", "schedule")
+"""Keys by which a union tells its blocks apart."""
+
+_BOUNDS = {Gt: " above {0.gt:g}", Ge: " of at least {0.ge:g}", Lt: " below {0.lt:.12g}", Le: " of at most {0.le:g}"}
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -71,7 +76,7 @@ def field_shape(info: FieldInfo) -> Shape:
 
 def tag_of(block: type[Block]) -> tuple[str, str] | None:
     """The key by which a union tells the block from its others, and its value there: `kind`, `fit`."""
-    for name in ("kind", "name", "schedule"):
+    for name in TAGS:
         info = block.model_fields.get(name)
         if info is not None and get_origin(info.annotation) is Literal:
             return name, get_args(info.annotation)[0]
@@ -94,11 +99,12 @@ def describe(shape: Shape) -> str:
 
 def _describe_one(shape: Shape, outer: tuple[Any, ...]) -> str:
     bounds = tuple(dict.fromkeys((*outer, *shape.metadata)))
-    origin = get_origin(shape.base) or shape.base
+    origin = get_origin(shape.base)
     if shape.expected:
         return shape.expected
     if shape.block:
-        return _describe_block(shape.block)
+        needed = [f"`{name}`" for name, info in shape.block.model_fields.items() if info.is_required()]
+        return f"a mapping{' with ' if needed else ''}{', '.join(needed)}"
     if origin is Literal:
         return some(get_args(shape.base))
     if origin is dict:
@@ -112,43 +118,26 @@ def _describe_one(shape: Shape, outer: tuple[Any, ...]) -> str:
     return words[shape.base] + _bounds(bounds)
 
 
-def _describe_block(block: type[Block]) -> str:
-    needed = [name for name, info in block.model_fields.items() if info.is_required()]
-    return f"a mapping with {', '.join(f'`{name}`' for name in needed)}" if needed else "a mapping"
-
-
 def _bounds(metadata: tuple[Any, ...]) -> str:
-    words = []
-    for mark in metadata:
-        if isinstance(mark, Gt):
-            words.append(f" above {mark.gt:g}")
-        elif isinstance(mark, Ge):
-            words.append(f" of at least {mark.ge:g}")
-        elif isinstance(mark, Lt):
-            words.append(f" below {mark.lt:.12g}")
-        elif isinstance(mark, Le):
-            words.append(f" of at most {mark.le:g}")
-    return " and".join(words)
+    return " and".join(_BOUNDS[type(mark)].format(mark) for mark in metadata if type(mark) in _BOUNDS)
 
 
 @cache
-def places_of_keys(root: type[Block]) -> dict[str, frozenset[str]]:
+def places_of_keys(root: type[Block]) -> dict[str, set[str]]:
     """Where each key may stand, as dotted paths; `NAME` stands for a name that the user chooses."""
     places: dict[str, set[str]] = {}
-    for key, path in _keys(Shape(root), (), ()):
-        places.setdefault(key, set()).add(".".join(path))
-    return {key: frozenset(paths) for key, paths in places.items()}
+    for path in _paths(Shape(root), (), ()):
+        places.setdefault(path[-1], set()).add(".".join(path))
+    return places
 
 
-def _keys(shape: Shape, path: tuple[str, ...], within: tuple[Any, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _paths(shape: Shape, path: tuple[str, ...], within: tuple[Any, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths of all keys in a type; `within` are the blocks around it, so that one inside itself has an end."""
     for member in shape.members:
-        if member.block in within:
-            continue
-        if member.block:
+        if member.block and member.block not in within:
             for name, info in member.block.model_fields.items():
-                yield name, (*path, name)
-                yield from _keys(field_shape(info), (*path, name), (*within, member.block))
-        elif get_origin(member.base) is dict:
-            yield from _keys(member.parts[1], (*path, "NAME"), within)
-        elif get_origin(member.base) is list:
-            yield from _keys(member.parts[0], (*path, "0"), within)
+                yield (*path, name)
+                yield from _paths(field_shape(info), (*path, name), (*within, member.block))
+        elif get_origin(member.base) in (dict, list):
+            inner = "NAME" if get_origin(member.base) is dict else "0"
+            yield from _paths(member.parts[-1], (*path, inner), within)

@@ -7,7 +7,7 @@ meant (so that its absence is not a second message and its contents are looked a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import MinLen
@@ -41,26 +41,23 @@ class _Walk:
         self.findings.append((path, message))
         return _BROKEN
 
-    def _unlike(self, path: KeyPath, shape: Shape, value: Any) -> Any:
-        """A value that is not of its type."""
-        return self._wrong(path, f"expected {describe(shape)}, got {given(value)}{_hint(shape, value)}")
-
     def value(self, shape: Shape, value: Any, path: KeyPath) -> Any:
         """The value, looked at by its type."""
         if value is None and shape.nullable:
             return None
         member = _member(shape, value)
-        if isinstance(member, Shape):
-            if member.block and isinstance(value, dict):
-                return self.block(member.block, value, path)
-            if get_origin(member.base) is dict and isinstance(value, dict):
-                return self._mapping(shape, member, value, path)
-            if get_origin(member.base) is list and isinstance(value, list):
-                return self._list(shape, member, value, path)
-        elif member:
+        if isinstance(member, list):
             return self._tagged(member, value, path)
+        if member and member.block:
+            return self.block(member.block, value, path)
+        if member and not value and any(isinstance(mark, MinLen) for mark in (*shape.metadata, *member.metadata)):
+            return self._wrong(path, f"is empty: expected at least one {'entry' if value == {} else 'item'}")
+        if member:
+            return (self._mapping if isinstance(value, dict) else self._list)(member, value, path)
         read = _validated(shape, value)
-        return read if read is not _BROKEN else self._unlike(path, shape, value)
+        if read is _BROKEN:
+            self._wrong(path, f"expected {describe(shape)}, got {given(value)}{_hint(shape, value)}")
+        return read
 
     def block(
         self, block: type[Block], value: dict[Any, Any], path: KeyPath, siblings: Sequence[type[Block]] = ()
@@ -71,42 +68,38 @@ class _Walk:
             name: self.value(field_shape(block.model_fields[name]), value[key], (*path, key))
             for name, key in written.items()
         }
-        absent = [name for name, info in block.model_fields.items() if info.is_required() and name not in written]
-        for name in absent:
-            description = describe(field_shape(block.model_fields[name]))
-            self._wrong((*path, name), f"is missing: expected {description}")
-        partial = block.model_construct(**{name: item for name, item in read.items() if item is not _BROKEN})
-        for name in (*(name for name, item in read.items() if item is _BROKEN), *absent):
-            partial.__dict__.pop(name, None)
-        return partial
+        for name, info in block.model_fields.items():
+            if info.is_required() and name not in written:
+                self._wrong((*path, name), f"is missing: expected {describe(field_shape(info))}")
+        return _without(block, [name for name in read if read[name] is _BROKEN], read)
 
     def _written(
         self, block: type[Block], value: dict[Any, Any], path: KeyPath, siblings: Sequence[type[Block]]
     ) -> dict[str, Any]:
         """The key under which each field was written; unknown keys are reported."""
-        valid = block.model_fields
-        written = {key: key for key in value if key in valid}
+        written = {key: key for key in value if key in block.model_fields}
         for key in value:
-            if key in valid:
+            if key in block.model_fields:
                 continue
-            meant = nearest(key, [name for name in valid if name not in written])
+            meant = nearest(key, [name for name in block.model_fields if name not in written])
             if meant:
                 written[meant] = key
                 self._wrong((*path, key), f"unknown key; did you mean `{meant}`?")
             else:
-                self._wrong((*path, key), f"unknown key{self._elsewhere(key, valid, siblings)}")
+                self._wrong((*path, key), self._unknown(key, block, siblings))
         return written
 
-    def _elsewhere(self, key: Any, valid: Iterable[str], siblings: Sequence[type[Block]]) -> str:
-        near = did_you_mean(key, valid)
-        owners = [tag for sibling in siblings if key in sibling.model_fields and (tag := tag_of(sibling))]
-        if owners and not near:
-            written = choices(f"{name}: {tag}" for name, tag in owners)
-            return f" here: it belongs to {written}"
-        places = places_of_keys(self._root).get(key, ()) if isinstance(key, str) and not near else ()
+    def _unknown(self, key: Any, block: type[Block], siblings: Sequence[type[Block]]) -> str:
+        """What is said of a key that the block has not, and that is not one of its other keys misspelt."""
+        owners = [tag[1] for sibling in siblings if key in sibling.model_fields and (tag := tag_of(sibling))]
+        own = tag_of(block)
+        if own and owners:
+            return f"unknown key: `{own[1]}` has no `{key}`; remove it, or use {some(owners) or f'another {own[0]}'}"
+        near = did_you_mean(key, block.model_fields)
+        places = [] if near else list(places_of_keys(self._root).get(str(key), ()))
         if len(places) == 1:
-            return f"; it belongs at `{next(iter(places))}`"
-        return near or f": expected {choices(valid)}"
+            return f"unknown key; it belongs at `{places[0]}`"
+        return "unknown key" + (near or f": expected {choices(block.model_fields)}")
 
     def _tagged(self, members: Sequence[type[Block]], value: dict[Any, Any], path: KeyPath) -> Any:
         """A mapping that says itself which of several blocks it is."""
@@ -127,9 +120,7 @@ class _Walk:
             return _BROKEN
         return self.block(tags[meant], {**value, written: meant}, path, members)
 
-    def _mapping(self, shape: Shape, member: Shape, value: dict[Any, Any], path: KeyPath) -> Any:
-        if _too_short((*shape.metadata, *member.metadata), value):
-            return self._wrong(path, "is empty: expected at least one entry")
+    def _mapping(self, member: Shape, value: dict[Any, Any], path: KeyPath) -> Any:
         keys, values = member.parts
         for key in value:
             if _validated(keys, key) is _BROKEN:
@@ -139,23 +130,21 @@ class _Walk:
         if broken and not all(inner.block for inner in values.members):
             return _BROKEN
         # A block that cannot be read still has its name: others may refer to it. Names are text even where YAML has 7.
-        read |= {key: _unreadable(values) for key in broken}
+        unreadable = _without(values.block, values.block.model_fields, {}) if values.block else object()
+        read |= dict.fromkeys(broken, unreadable)
         return {str(key) if _validated(keys, key) is _BROKEN else key: item for key, item in read.items()}
 
-    def _list(self, shape: Shape, member: Shape, value: list[Any], path: KeyPath) -> Any:
-        if _too_short((*shape.metadata, *member.metadata), value):
-            return self._wrong(path, "is empty: expected at least one item")
+    def _list(self, member: Shape, value: list[Any], path: KeyPath) -> Any:
         read = [self.value(member.parts[0], item, (*path, index)) for index, item in enumerate(value)]
         return _BROKEN if any(item is _BROKEN for item in read) else read
 
 
-def _unreadable(shape: Shape) -> Any:
-    """Something without attributes: a block of the type, if there is but one."""
-    if shape.block is None:
-        return object()
-    block = shape.block.model_construct()
-    block.__dict__.clear()
-    return block
+def _without(block: type[Block], names: Iterable[str], values: Mapping[str, Any]) -> Block:
+    """The block without some of its attributes."""
+    partial = block.model_construct(**values)
+    for name in names:
+        partial.__dict__.pop(name, None)
+    return partial
 
 
 def _member(shape: Shape, value: Any) -> Shape | list[type[Block]] | None:
@@ -186,23 +175,15 @@ def _validated(shape: Shape, value: Any) -> Any:
         return _BROKEN
 
 
-def _too_short(metadata: Iterable[Any], value: dict[Any, Any] | list[Any]) -> bool:
-    return any(isinstance(mark, MinLen) and len(value) < mark.min_length for mark in metadata)
-
-
 def _hint(shape: Shape, value: Any) -> str:
     if not isinstance(value, str):
         return ""
-    words = [word for member in shape.members for word in _words(member)]
+    words = [word for member in shape.members if get_origin(member.base) is Literal for word in get_args(member.base)]
     near = nearest(value, words)
     if near:
         return f"; did you mean `{near}`?"
     numeric = any(member.base in (int, float) for member in shape.members) or any(isinstance(w, int) for w in words)
     return " (a number in quotes is text: remove the quotes)" if numeric and _is_number(value) else ""
-
-
-def _words(shape: Shape) -> list[Any]:
-    return list(get_args(shape.base)) if get_origin(shape.base) is Literal else []
 
 
 def _is_number(text: str) -> bool:

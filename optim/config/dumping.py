@@ -8,10 +8,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from optim.config.anatomy import TAGS
 from optim.config.schema import Config
 from optim.config.source import KeyPath, dotted
-
-_TAGS = ("kind", "name", "schedule")
 
 
 def dump(config: Config) -> str:
@@ -46,7 +45,7 @@ def differences(a: Config, b: Config) -> list[tuple[str, Any, Any]]:
 def _plain(value: Any) -> Any:
     """Tuples as lists, and the key that says what a block is in front of the others."""
     if isinstance(value, dict):
-        keys = sorted(value, key=lambda key: key not in _TAGS or isinstance(value[key], dict))
+        keys = sorted(value, key=lambda key: key not in TAGS or isinstance(value[key], dict))
         return {key: _plain(value[key]) for key in keys}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 

@@ -56,8 +56,5 @@ def _problems(findings: list[Finding], document: Document, overridden: list[KeyP
 
 
 def _place(path: KeyPath, document: Document, overridden: list[KeyPath]) -> str:
-    """An override answers for everything at and below its path, and for the blocks it had to make around it."""
-    known = next(n for n in range(len(path), -1, -1) if path[:n] in document.lines)
-    below = any(path[: len(given)] == given for given in overridden)
-    made = any(given[: known + 1] == path[: known + 1] for given in overridden if known < len(path))
-    return PLACE if below or made else document.where(path)
+    """An override answers for everything at and below its path."""
+    return PLACE if any(path[: len(given)] == given for given in overridden) else document.where(path)

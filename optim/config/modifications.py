@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optim.config.optimizers import NoisySgd, OptimizerBase
+from optim.config.optimizers import OptimizerBase
 from optim.config.schema import Bake, Config, DeliciousnessScore, Fit, LikelihoodLoss, Ridge, held_targets
 
 
@@ -25,8 +25,9 @@ def modifications_of_updates(config: Config, name: str) -> tuple[str, ...]:
         declared.append(f"weight decay {weight_decay:g} a step")
     if isinstance(stage, Bake):
         declared += _decay_left_out(optimizer)
-    if isinstance(optimizer, NoisySgd) and optimizer.eta > 0:
-        declared.append(f"noise of variance {optimizer.eta:g} / (1 + step)^{optimizer.gamma:g} added to the gradient")
+    given = optimizer.parameters()
+    if optimizer.name == "noisy_sgd" and given["eta"] > 0:
+        declared.append(f"noise of variance {given['eta']:g} / (1 + step)^{given['gamma']:g} added to the gradient")
     if isinstance(stage, Bake) and isinstance(stage.score, DeliciousnessScore):
         declared += [f"target of {name} held" for name in held_targets(stage.score)]
     return tuple(declared)

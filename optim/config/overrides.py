@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from optim.config.errors import Problem, UserError
@@ -11,14 +10,6 @@ from optim.config.naming import given, nearest
 from optim.config.source import Document, KeyPath, dotted, read_text
 
 PLACE = "command line"
-
-
-@dataclass(frozen=True)
-class Override:
-    """One value to put at one path."""
-
-    path: KeyPath
-    value: Any
 
 
 NAMED = (("ingredients",), ("settings",), ("stages",), ("data", "simulate", "segments"))
@@ -33,30 +24,29 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> list[KeyPat
         overrides: each `key.path=value`; the value is YAML.
 
     Returns:
-        The paths that now come from the command line.
+        The paths of what now comes from the command line: the values, and the blocks that had to be made around them.
     """
-    paths = []
+    overridden = []
     for text in overrides:
         try:
-            override = parse_override(text)
-            paths.append(_put(document.value, override))
+            overridden.append(_put(document.value, *parse_override(text)))
         except UserError as error:
             document.problems.extend(error.problems)
-    return paths
+    return overridden
 
 
-def parse_override(text: str) -> Override:
-    """Read one override.
+def parse_override(text: str) -> tuple[KeyPath, Any]:
+    """The path and the value of one override.
 
     Raises:
         UserError: it has no key, no `=`, or a value that is not YAML.
     """
     key, equals, value = text.partition("=")
-    parts = tuple(key.strip().split("."))
-    if not equals or not all(parts):
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
         raise UserError(Problem(PLACE, f"`{text}` is not an override: expected key.path=value, such as seed=1"))
     if not value.strip():
-        return Override(parts, None)
+        return path, None
     try:
         document = read_text(value, PLACE)
     except UserError as error:
@@ -64,23 +54,23 @@ def parse_override(text: str) -> Override:
         raise UserError(Problem(PLACE, f"the value `{value}` {message}", key)) from None
     if document.problems:
         raise UserError([Problem(PLACE, problem.message, key) for problem in document.problems])
-    return Override(parts, document.value)
+    return path, document.value
 
 
-def _put(root: Any, override: Override) -> KeyPath:
-    """Set the value; blocks that are not there yet are made. Returns the path with list indexes as numbers."""
-    holder = root
-    path: KeyPath = ()
-    for depth, part in enumerate(override.path):
-        key = _key(holder, part, override.path[:depth])
-        path = (*path, key)
-        if depth == len(override.path) - 1:
-            holder[key] = override.value
-        elif isinstance(holder, dict) and holder.get(key) is None:
-            _refuse_misspelt(holder, path)
-            holder[key] = {}
-        holder = holder[key]
-    return path
+def _put(holder: Any, path: KeyPath, value: Any) -> KeyPath:
+    """Set the value. Returns its path with list indexes as numbers, or that of the outermost block made for it."""
+    taken: KeyPath = ()
+    made: KeyPath = ()
+    for part in path[:-1]:
+        taken = (*taken, _key(holder, part, taken))
+        if isinstance(holder, dict) and holder.get(taken[-1]) is None:
+            _refuse_misspelt(holder, taken)
+            holder[taken[-1]] = {}
+            made = made or taken
+        holder = holder[taken[-1]]
+    key = _key(holder, path[-1], taken)
+    holder[key] = value
+    return made or (*taken, key)
 
 
 def _refuse_misspelt(holder: dict[Any, Any], path: KeyPath) -> None:

@@ -1,226 +1,58 @@
-"""Schedules of optax, one typed block each, under optax's own names.
+"""Schedules of optax, one typed block each, under optax's own names, keywords and defaults.
 
 Step counts are durations; a percentage is one of the stage's length, also inside `join_schedules` and `sgdr_schedule`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag
 
-from optim.config.block import Block, Expected
-from optim.config.durations import Duration, Offset, is_percent
+from optim.config.block import Block, from_table
+from optim.config.durations import Duration, Offset
 
 Resolve = Callable[[int | str], int]
 """Turns a duration into steps."""
 
-
-_MARKS = tuple(mark for kind in (Duration, Offset) for mark in get_args(kind)[1:] if isinstance(mark, Expected))
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Scales = dict[Duration, NonNegativeFloat] | None
 
 
 class ScheduleBase(Block):
     """What every schedule can do."""
 
     def parameters(self, resolve: Resolve) -> dict[str, Any]:
-        """Keyword arguments of the optax function, durations in steps; schedules inside it are still blocks.
+        """Keyword arguments of the optax function, durations in steps; schedules joined in it are still blocks.
 
         Args:
             resolve: turns a duration into steps. It is not asked about 0.
         """
-        return {name: self._parameter(name, resolve) for name in type(self).model_fields if name != "schedule"}
+        own = [name for name in type(self).model_fields if name != "schedule"]
+        return {name: _in_steps(name, getattr(self, name), resolve) for name in own}
 
-    def durations(self) -> Iterator[int | str]:
-        """Every duration in the schedule."""
-        for name, field in type(self).model_fields.items():
-            if _is_duration(field.metadata):
-                yield getattr(self, name)
 
-    def _parameter(self, name: str, resolve: Resolve) -> Any:
-        value = getattr(self, name)
-        if not _is_duration(type(self).model_fields[name].metadata):
-            return value
+def _in_steps(name: str, value: Any, resolve: Resolve) -> Any:
+    """The value of a keyword as optax takes it."""
+    if name in ("transition_steps", "transition_begin", "decay_steps", "warmup_steps"):
         return resolve(value) if value != 0 else 0
+    if name == "boundaries":
+        return [resolve(boundary) for boundary in value]
+    if name == "boundaries_and_scales" and value is not None:
+        return _scales(value, resolve)
+    if name == "cosine_kwargs":
+        return [cycle.parameters(resolve) for cycle in value]
+    return value
 
 
-def _is_duration(metadata: list[Any]) -> bool:
-    return any(mark in metadata for mark in _MARKS)
-
-
-class ConstantSchedule(ScheduleBase):
-    """A constant."""
-
-    schedule: Literal["constant_schedule"]
-    """Schedule."""
-    value: float
-    """The value."""
-
-
-class LinearSchedule(ScheduleBase):
-    """A straight line from one value to another, flat before and after."""
-
-    schedule: Literal["linear_schedule"]
-    """Schedule."""
-    init_value: float
-    """Value at the beginning."""
-    end_value: float
-    """Value at the end."""
-    transition_steps: Duration
-    """How long the transition takes."""
-    transition_begin: Offset = 0
-    """When the transition begins."""
-
-
-class PolynomialSchedule(ScheduleBase):
-    """A power of the time left, from one value to another, flat before and after."""
-
-    schedule: Literal["polynomial_schedule"]
-    """Schedule."""
-    init_value: float
-    """Value at the beginning."""
-    end_value: float
-    """Value at the end."""
-    power: float
-    """Power of the share of the transition that is left."""
-    transition_steps: Duration
-    """How long the transition takes."""
-    transition_begin: Offset = 0
-    """When the transition begins."""
-
-
-class ExponentialDecay(ScheduleBase):
-    """Multiplies by a rate, once every so many steps."""
-
-    schedule: Literal["exponential_decay"]
-    """Schedule."""
-    init_value: float
-    """Value at the beginning."""
-    transition_steps: Duration
-    """How long it takes to decay by `decay_rate`."""
-    decay_rate: PositiveFloat
-    """Factor per `transition_steps`."""
-    transition_begin: Offset = 0
-    """When the decay begins."""
-    staircase: bool = False
-    """Decay in jumps instead of smoothly."""
-    end_value: float | None = None
-    """Value at which the decay stops. Absent: it goes on."""
-
-
-class CosineDecaySchedule(ScheduleBase):
-    """Half a cosine wave from the initial value down to `alpha` times it."""
-
-    schedule: Literal["cosine_decay_schedule"]
-    """Schedule."""
-    init_value: float
-    """Value at the beginning."""
-    decay_steps: Duration
-    """How long the decay takes."""
-    alpha: float = 0.0
-    """The final value as a multiple of the initial one."""
-    exponent: float = 1.0
-    """Power to which the decay is raised."""
-
-
-class CosineOnecycleSchedule(ScheduleBase):
-    """One cycle up to a peak and down again, along cosines."""
-
-    schedule: Literal["cosine_onecycle_schedule"]
-    """Schedule."""
-    transition_steps: Duration
-    """How long the cycle takes."""
-    peak_value: float
-    """Value at the peak."""
-    pct_start: float = Field(0.3, ge=0.0, le=1.0)
-    """Share of the cycle that goes up."""
-    div_factor: PositiveFloat = 25.0
-    """The initial value is the peak divided by this."""
-    final_div_factor: PositiveFloat = 1e4
-    """The final value is the initial one divided by this."""
-
-
-class LinearOnecycleSchedule(ScheduleBase):
-    """One cycle up to a peak and down again, along straight lines."""
-
-    schedule: Literal["linear_onecycle_schedule"]
-    """Schedule."""
-    transition_steps: Duration
-    """How long the cycle takes."""
-    peak_value: float
-    """Value at the peak."""
-    pct_start: float = Field(0.3, ge=0.0, le=1.0)
-    """Share of the cycle that goes up."""
-    pct_final: float = Field(0.85, ge=0.0, le=1.0)
-    """Share of the cycle after which the final descent begins."""
-    div_factor: PositiveFloat = 25.0
-    """The initial value is the peak divided by this."""
-    final_div_factor: PositiveFloat = 1e4
-    """The final value is the initial one divided by this."""
-
-
-class PiecewiseConstantSchedule(ScheduleBase):
-    """Constant pieces, each a multiple of the one before."""
-
-    schedule: Literal["piecewise_constant_schedule"]
-    """Schedule."""
-    init_value: float
-    """Value at the beginning."""
-    boundaries_and_scales: dict[Duration, NonNegativeFloat] | None = None
-    """When a piece ends, and the factor from there on: `{1000: 0.1, 50%: 0.1}`."""
-
-    def parameters(self, resolve: Resolve) -> dict[str, Any]:
-        """Keyword arguments of the optax function, boundaries in steps."""
-        return super().parameters(resolve) | {"boundaries_and_scales": _scales(self.boundaries_and_scales, resolve)}
-
-    def durations(self) -> Iterator[int | str]:
-        """Every boundary."""
-        yield from self.boundaries_and_scales or ()
-
-
-class PiecewiseInterpolateSchedule(ScheduleBase):
-    """Lines or cosines between values, each a multiple of the one before."""
-
-    schedule: Literal["piecewise_interpolate_schedule"]
-    """Schedule."""
-    interpolate_type: Literal["linear", "cosine"]
-    """Form of the pieces."""
-    init_value: float
-    """Value at the beginning."""
-    boundaries_and_scales: dict[Duration, NonNegativeFloat] | None = None
-    """When a piece ends, and its final value as a multiple of its first: `{1000: 0.1, 50%: 0.1}`."""
-
-    def parameters(self, resolve: Resolve) -> dict[str, Any]:
-        """Keyword arguments of the optax function, boundaries in steps."""
-        return super().parameters(resolve) | {"boundaries_and_scales": _scales(self.boundaries_and_scales, resolve)}
-
-    def durations(self) -> Iterator[int | str]:
-        """Every boundary."""
-        yield from self.boundaries_and_scales or ()
-
-
-def _scales(scales: dict[int | str, float] | None, resolve: Resolve) -> dict[int, float] | None:
+def _scales(scales: dict[int | str, float], resolve: Resolve) -> dict[int, float]:
     """Boundaries in steps; factors that fall on one step are multiplied, as they would be one step apart."""
-    if scales is None:
-        return None
     resolved: dict[int, float] = {}
     for boundary, scale in scales.items():
         step = resolve(boundary)
         resolved[step] = resolved.get(step, 1.0) * scale
     return resolved
-
-
-class WarmupConstantSchedule(ScheduleBase):
-    """A straight line up to a value that is then held."""
-
-    schedule: Literal["warmup_constant_schedule"]
-    """Schedule."""
-    init_value: float
-    """Value at the beginning."""
-    peak_value: float
-    """Value held after the warm-up."""
-    warmup_steps: Offset
-    """How long the warm-up takes."""
 
 
 class Cycle(ScheduleBase):
@@ -240,30 +72,17 @@ class Cycle(ScheduleBase):
     """Power to which the decay is raised."""
 
 
-class WarmupCosineDecaySchedule(Cycle):
-    """A straight line up to a peak, then half a cosine wave down."""
+class Exponential(ScheduleBase):
+    """An exponential decay."""
 
-    schedule: Literal["warmup_cosine_decay_schedule"]
-    """Schedule."""
-
-
-class WarmupExponentialDecaySchedule(ScheduleBase):
-    """A straight line up to a peak, then an exponential decay."""
-
-    schedule: Literal["warmup_exponential_decay_schedule"]
-    """Schedule."""
     init_value: float
     """Value at the beginning."""
-    peak_value: float
-    """Value at the end of the warm-up."""
-    warmup_steps: Offset
-    """How long the warm-up takes."""
     transition_steps: Duration
     """How long it takes to decay by `decay_rate`."""
     decay_rate: PositiveFloat
     """Factor per `transition_steps`."""
     transition_begin: Offset = 0
-    """When the decay begins, counted from the end of the warm-up."""
+    """When the decay begins; after a warm-up, counted from its end."""
     staircase: bool = False
     """Decay in jumps instead of smoothly."""
     end_value: float | None = None
@@ -278,15 +97,6 @@ class SgdrSchedule(ScheduleBase):
     cosine_kwargs: list[Cycle] = Field(min_length=1)
     """The cycles."""
 
-    def parameters(self, resolve: Resolve) -> dict[str, Any]:
-        """Keyword arguments of the optax function, durations in steps."""
-        return {"cosine_kwargs": [cycle.parameters(resolve) for cycle in self.cosine_kwargs]}
-
-    def durations(self) -> Iterator[int | str]:
-        """Every duration of every cycle."""
-        for cycle in self.cosine_kwargs:
-            yield from cycle.durations()
-
 
 class JoinSchedules(ScheduleBase):
     """Schedules one after the other, each counting from its own beginning."""
@@ -298,35 +108,69 @@ class JoinSchedules(ScheduleBase):
     boundaries: list[Duration]
     """When each schedule but the first begins, counted from the start of the stage."""
 
-    def parameters(self, resolve: Resolve) -> dict[str, Any]:
-        """Keyword arguments of the optax function: boundaries in steps, the schedules still blocks."""
-        return {"schedules": list(self.schedules), "boundaries": [resolve(boundary) for boundary in self.boundaries]}
 
-    def durations(self) -> Iterator[int | str]:
-        """Every boundary, and every duration inside the schedules."""
-        yield from self.boundaries
-        for schedule in self.schedules:
-            yield from schedule.durations()
+KEYWORDS: dict[str, tuple[Any, str]] = {
+    "alpha": (float, "The final value as a multiple of the initial one."),
+    "boundaries_and_scales": (Scales, "When a piece ends, and the factor from there on: `{1000: 0.1, 50%: 0.1}`."),
+    "decay_steps": (Duration, "How long the decay takes."),
+    "div_factor": (PositiveFloat, "The initial value is the peak divided by this."),
+    "end_value": (float, "Value at the end."),
+    "exponent": (float, "Power to which the decay is raised."),
+    "final_div_factor": (PositiveFloat, "The final value is the initial one divided by this."),
+    "init_value": (float, "Value at the beginning."),
+    "interpolate_type": (Literal["linear", "cosine"], "Form of the pieces."),
+    "pct_final": (Share, "Share of the cycle after which the final descent begins."),
+    "pct_start": (Share, "Share of the cycle that goes up."),
+    "peak_value": (float, "Value at the peak."),
+    "power": (float, "Power of the share of the transition that is left."),
+    "transition_begin": (Offset, "When the transition begins."),
+    "transition_steps": (Duration, "How long the transition takes."),
+    "value": (float, "The value."),
+    "warmup_steps": (Offset, "How long the warm-up takes."),
+}
+"""Each keyword's type with its bounds, and its meaning, where the schedule does not give it one of its own."""
 
 
-Schedule = Annotated[
-    ConstantSchedule
-    | LinearSchedule
-    | PolynomialSchedule
-    | ExponentialDecay
-    | CosineDecaySchedule
-    | CosineOnecycleSchedule
-    | LinearOnecycleSchedule
-    | PiecewiseConstantSchedule
-    | PiecewiseInterpolateSchedule
-    | WarmupConstantSchedule
-    | WarmupCosineDecaySchedule
-    | WarmupExponentialDecaySchedule
-    | SgdrSchedule
-    | JoinSchedules,
-    Field(discriminator="schedule"),
-]
-"""Any schedule of optax."""
+def _schedule(name: str, about: str, base: type[ScheduleBase] = ScheduleBase, /, **defaults: Any) -> type[ScheduleBase]:
+    return from_table(base, ("schedule", name), about, KEYWORDS, defaults)
+
+
+# fmt: off
+TABLE = (
+    _schedule("constant_schedule", "A constant.", value=...),
+    _schedule("linear_schedule", "A straight line from one value to another, flat before and after.",
+              init_value=..., end_value=..., transition_steps=..., transition_begin=0),
+    _schedule("polynomial_schedule", "A power of the time left, from one value to another, flat before and after.",
+              init_value=..., end_value=..., power=..., transition_steps=..., transition_begin=0),
+    _schedule("exponential_decay", "Multiplies by a rate, once every so many steps.", Exponential),
+    _schedule("cosine_decay_schedule", "Half a cosine wave from the initial value down to `alpha` times it.",
+              init_value=..., decay_steps=..., alpha=0.0, exponent=1.0),
+    _schedule("cosine_onecycle_schedule", "One cycle up to a peak and down again, along cosines.",
+              transition_steps=Field(description="How long the cycle takes."),
+              peak_value=..., pct_start=0.3, div_factor=25.0, final_div_factor=1e4),
+    _schedule("linear_onecycle_schedule", "One cycle up to a peak and down again, along straight lines.",
+              transition_steps=Field(description="How long the cycle takes."),
+              peak_value=..., pct_start=0.3, pct_final=0.85, div_factor=25.0, final_div_factor=1e4),
+    _schedule("piecewise_constant_schedule", "Constant pieces, each a multiple of the one before.",
+              init_value=..., boundaries_and_scales=None),
+    _schedule("piecewise_interpolate_schedule", "Lines or cosines between values, each a multiple of the one before.",
+              interpolate_type=..., init_value=..., boundaries_and_scales=Field(None, description=
+                  "When a piece ends, and its final value as a multiple of its first: `{1000: 0.1, 50%: 0.1}`.")),
+    _schedule("warmup_constant_schedule", "A straight line up to a value that is then held.",
+              init_value=..., peak_value=Field(description="Value held after the warm-up."), warmup_steps=...),
+    _schedule("warmup_cosine_decay_schedule", "A straight line up to a peak, then half a cosine wave down.", Cycle),
+    _schedule("warmup_exponential_decay_schedule", "A straight line up to a peak, then an exponential decay.",
+              Exponential, peak_value=Field(description="Value at the end of the warm-up."), warmup_steps=...),
+)
+# fmt: on
+
+if TYPE_CHECKING:
+
+    class Schedule(ScheduleBase):
+        schedule: str
+else:
+    Schedule = Annotated[Union[(*TABLE, SgdrSchedule, JoinSchedules)], Field(discriminator="schedule")]
+    """Any schedule of optax."""
 
 JoinSchedules.model_rebuild()
 
@@ -339,8 +183,3 @@ Rate = Annotated[
     Annotated[NonNegativeFloat, Tag("number")] | Annotated[Schedule, Tag("schedule")], Discriminator(_form)
 ]
 """A number or a schedule."""
-
-
-def depends_on_length(rate: float | ScheduleBase | None) -> bool:
-    """Whether the rate uses a percentage, and so changes with the length of its stage."""
-    return isinstance(rate, ScheduleBase) and any(is_percent(duration) for duration in rate.durations())

@@ -6,7 +6,7 @@ twice, and leaves no way for a tag to build an object.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,8 @@ class Document:
 
     def where(self, path: KeyPath) -> str:
         """`file:line` of the path, or of the nearest block around it."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self.lines:
-                return f"{self.place}:{self.lines[path[:length]]}"
-        return self.place
+        line = self.line(path)
+        return f"{self.place}:{line}" if line else self.place
 
     def line(self, path: KeyPath) -> int:
         """Line of the path, or of the nearest block around it; 0 where nothing is known."""
@@ -143,6 +141,10 @@ def _line(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
+def _is_mapping(node: Node) -> bool:
+    return isinstance(node, MappingNode) and node.tag == f"{_TAG}map"
+
+
 class _Reader:
     """Turns nodes into plain values and notes their lines in a document."""
 
@@ -150,21 +152,27 @@ class _Reader:
         self._constructor = constructor
         self._document = document
         self._count = 0
+        self._depth = 0
 
-    def value(self, node: Node, path: KeyPath) -> Any:
+    def value(self, node: Node, path: KeyPath, known: Collection[Any] = ()) -> Any:
+        """The value of a node; of a mapping, without the keys that are known already."""
         self._count += 1
+        self._depth += 1
         if self._count > MOST_VALUES:
             raise UserError(Problem(self._document.place, f"has more than {MOST_VALUES} values: do anchors repeat it?"))
-        if len(path) > MOST_LEVELS:
+        if self._depth > MOST_LEVELS:
             message = f"is nested too deeply: at most {MOST_LEVELS} levels"
             raise UserError(Problem(f"{self._document.place}:{_line(node)}", message))
-        if isinstance(node, MappingNode) and node.tag == f"{_TAG}map":
-            return self._mapping(node, path)
+        value = self._plain(node, path, known)
+        self._depth -= 1
+        return value
+
+    def _plain(self, node: Node, path: KeyPath, known: Collection[Any]) -> Any:
+        if _is_mapping(node):
+            return self._mapping(node, path, known)
         if isinstance(node, SequenceNode) and node.tag == f"{_TAG}seq":
             return [self._item(item, (*path, index)) for index, item in enumerate(node.value)]
-        if isinstance(node, ScalarNode):
-            return self._scalar(node, path)
-        return self._refuse_tag(node, path)
+        return self._scalar(node, path) if isinstance(node, ScalarNode) else self._refuse_tag(node, path)
 
     def _item(self, node: Node, path: KeyPath) -> Any:
         self._document.lines[path] = _line(node)
@@ -182,24 +190,25 @@ class _Reader:
     def _refuse_tag(self, node: Node, path: KeyPath) -> None:
         self._problem(node, path, f"the tag `{node.tag}` is not allowed: give a plain value")
 
-    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[Any, Any]:
+    def _mapping(self, node: Node, path: KeyPath, known: Collection[Any]) -> dict[Any, Any]:
         mapping: dict[Any, Any] = {}
-        own: dict[Any, int] = {}
+        lines: dict[Any, int] = {}
         merged: list[Node] = []
         for key_node, value_node in node.value:
             if key_node.tag == f"{_TAG}merge":
                 merged.extend(self._merged(value_node, path))
                 continue
             key = self._key(key_node, path)
-            if key in own:
-                message = f"is given twice, on lines {own[key]} and {_line(key_node)}: keep one"
+            if key in lines:
+                message = f"is given twice, on lines {lines[key]} and {_line(key_node)}: keep one"
                 self._problem(key_node, (*path, key), message)
                 continue
-            own[key] = _line(key_node)
-            self._document.lines[*path, key] = own[key]
-            mapping[key] = self.value(value_node, (*path, key))
+            lines[key] = _line(key_node)
+            if key not in known:
+                self._document.lines[*path, key] = lines[key]
+                mapping[key] = self.value(value_node, (*path, key))
         for other in merged:
-            self._merge(other, mapping, path)
+            mapping |= self.value(other, path, {*mapping, *known})
         return mapping
 
     def _key(self, node: Node, path: KeyPath) -> Any:
@@ -207,25 +216,11 @@ class _Reader:
         return str(node.value) if key is None or isinstance(key, float) else key
 
     def _merged(self, node: Node, path: KeyPath) -> Iterator[Node]:
-        nodes = node.value if isinstance(node, SequenceNode) else [node]
-        for other in nodes:
-            if isinstance(other, MappingNode):
+        for other in node.value if isinstance(node, SequenceNode) else [node]:
+            if _is_mapping(other):
                 yield other
             else:
                 self._problem(other, (*path, "<<"), "expected an anchor of a mapping, such as `<<: *common`")
-
-    def _merge(self, node: Node, mapping: dict[Any, Any], path: KeyPath) -> None:
-        """Add the keys of a merged mapping that are not there yet, with their lines."""
-        aside = Document(self._document.place, problems=self._document.problems)
-        reader = _Reader(self._constructor, aside)
-        reader._count = self._count
-        value = reader.value(node, path)
-        self._count = reader._count
-        fresh = [key for key in value if key not in mapping]
-        mapping.update({key: value[key] for key in fresh})
-        for inner, line in aside.lines.items():
-            if inner[len(path)] in fresh:
-                self._document.lines[inner] = line
 
     def _problem(self, node: Node, path: KeyPath, message: str) -> None:
         self._document.problems.append(Problem(f"{self._document.place}:{_line(node)}", message, dotted(path)))

@@ -23,12 +23,12 @@ EventName = Literal["start", "resume", "stop", "rollback", "finish", "fail", "di
 _PACKAGES = ("optim", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorboardX")
 
 
-class _Record(BaseModel):
+class _Stored(BaseModel):
     # Keys that a later version added are kept when the file is written again.
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
 
-class Event(_Record):
+class Event(_Stored):
     """Something that happened to the run."""
 
     event: EventName
@@ -39,7 +39,7 @@ class Event(_Record):
     details: dict[str, Any] = {}
 
 
-class Skip(_Record):
+class Skip(_Stored):
     """A window of data that the run leaves out, because its loss or gradient was not finite."""
 
     at: int
@@ -52,7 +52,7 @@ class Skip(_Record):
     """First and last step of the window in which it was seen."""
 
 
-class RunInfo(_Record):
+class RunInfo(_Stored):
     """Contents of run.json. Frozen: `with_event`, `with_skip` and `model_copy(update=…)` return a new one."""
 
     name: str

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from optim.config.schedules import (
-    JoinSchedules,
-    PiecewiseConstantSchedule,
-    PiecewiseInterpolateSchedule,
-    Schedule,
-    SgdrSchedule,
-)
+from optim.config.schedules import JoinSchedules, Schedule, SgdrSchedule
 
 
 def without_one_part(block: Schedule, place: str) -> Iterator[tuple[str, Schedule]]:
@@ -25,8 +19,8 @@ def without_one_part(block: Schedule, place: str) -> Iterator[tuple[str, Schedul
     Returns:
         The place of what is left out, and the schedule without it.
     """
-    if isinstance(block, PiecewiseConstantSchedule | PiecewiseInterpolateSchedule):
-        scales = block.boundaries_and_scales or {}
+    if "boundaries_and_scales" in type(block).model_fields:
+        scales = block.model_dump()["boundaries_and_scales"] or {}
         for boundary in scales:
             rest = {key: scale for key, scale in scales.items() if key != boundary}
             yield f"{place}.boundaries_and_scales.{boundary}", _with(block, boundaries_and_scales=rest)

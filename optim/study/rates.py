@@ -19,20 +19,7 @@ from jaxtyping import Float, Int
 from optim.config import schema
 from optim.config.durations import steps
 from optim.config.optimizers import Rated
-from optim.config.schedules import (
-    ConstantSchedule,
-    CosineDecaySchedule,
-    CosineOnecycleSchedule,
-    Cycle,
-    JoinSchedules,
-    LinearOnecycleSchedule,
-    Resolve,
-    Schedule,
-    ScheduleBase,
-    SgdrSchedule,
-    WarmupConstantSchedule,
-    WarmupExponentialDecaySchedule,
-)
+from optim.config.schedules import JoinSchedules, Resolve, Schedule, ScheduleBase, SgdrSchedule
 from optim.optimize.chains import build_schedule
 from optim.study.idle_schedules import without_one_part
 from optim.study.stage import Stage
@@ -61,16 +48,19 @@ def rate_warnings(config: schema.Config, stage: Stage) -> tuple[str, ...]:
     if not isinstance(optimizer, Rated):
         return ()
     place, rate = f"stages.{stage.name}.optimizer", optimizer.learning_rate
-    constant = rate.value if isinstance(rate, ConstantSchedule) else rate
-    if isinstance(constant, ScheduleBase):
-        return _of_schedule(constant, place, stage)
-    return (_never_trains(place),) if constant == 0 else ()
+    if isinstance(rate, ScheduleBase):
+        return _of_schedule(rate, place, stage)
+    return (_never_trains(place),) if rate == 0 else ()
 
 
 def _of_schedule(block: Schedule, place: str, stage: Stage) -> tuple[str, ...]:
     """The warnings of a rate that changes."""
     resolve = partial(steps, steps_per_epoch=stage.steps_per_epoch, total=stage.length)
-    if isinstance(block, CosineDecaySchedule) and block.init_value > 0 and resolve(block.decay_steps) >= stage.length:
+    numbers = block.parameters(resolve)
+    if block.schedule == "constant_schedule":
+        return (_never_trains(place),) if numbers["value"] == 0 else ()
+    falls = block.schedule == "cosine_decay_schedule" and numbers["init_value"] > 0
+    if falls and numbers["decay_steps"] >= stage.length:
         return ()  # as nearly every schedule is: it falls to 0 at the end of the stage, and not before
     warm_ups = _warm_ups(block, resolve, f"{place}.learning_rate", 0, stage.length)
     cut = [warm_up for warm_up in warm_ups if warm_up.is_cut(stage.length)]
@@ -153,12 +143,12 @@ def _warm_ups(block: ScheduleBase, resolve: Resolve, place: str, begins: int, en
         cuts = [begins, *(min(begins + int(step), ends) for step in np.cumsum(lengths[:-1])), ends]
         for at, (cycle, (first, after)) in enumerate(zip(block.cosine_kwargs, pairwise(cuts), strict=True)):
             yield from _warm_ups(cycle, resolve, f"{place}.cosine_kwargs.{at}", first, after)
-    elif isinstance(block, Cycle | WarmupConstantSchedule | WarmupExponentialDecaySchedule):
-        if block.peak_value > block.init_value:
-            yield _WarmUp(place, begins, numbers["warmup_steps"], ends, block.peak_value, "warmup_steps")
-    elif isinstance(block, CosineOnecycleSchedule | LinearOnecycleSchedule) and block.div_factor > 1:
-        length = int(block.pct_start * numbers["transition_steps"])  # as optax rounds it
-        yield _WarmUp(place, begins, length, ends, block.peak_value, "transition_steps or lower pct_start")
+    elif "warmup_steps" in numbers:
+        if numbers["peak_value"] > numbers["init_value"]:
+            yield _WarmUp(place, begins, numbers["warmup_steps"], ends, numbers["peak_value"], "warmup_steps")
+    elif "pct_start" in numbers and numbers["div_factor"] > 1:
+        length = int(numbers["pct_start"] * numbers["transition_steps"])  # as optax rounds it
+        yield _WarmUp(place, begins, length, ends, numbers["peak_value"], "transition_steps or lower pct_start")
 
 
 def _spread(first: int, last: int) -> Int[np.ndarray, " points"]:

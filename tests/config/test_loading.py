@@ -69,8 +69,8 @@ def test_all_the_mistakes_of_a_file_are_named_at_once(spoilt: Refused) -> None:
         "of the stage (`10%`), got 'two hundred'",
         "study.yaml:18: stages.fit.optimizer.name: expected one of 21 names, got 'adma'; did you mean `adam`?",
         "study.yaml:18: stages.fit.optimizer.learning_rat: unknown key; did you mean `learning_rate`?",
-        "study.yaml:18: stages.fit.optimizer.moment: unknown key: expected `clip_global_norm`, `clip_customer_norm`, "
-        "`limits`, `learning_rate`, `b1`, `b2`, `eps`, `eps_root`, `name` or `nesterov`",
+        "study.yaml:18: stages.fit.optimizer.moment: unknown key: expected `name`, `clip_global_norm`, "
+        "`clip_customer_norm`, `limits`, `learning_rate`, `b1`, `b2`, `eps`, `eps_root` or `nesterov`",
         "study.yaml:18: stages.fit.optimizer.learning_rat: expected a number of at least 0 or a mapping with "
         "`schedule`, got 'fast'",
         "study.yaml:22: stages.bake.optimizer.limits.buter: unknown ingredient `buter`; did you mean `butter`?",
@@ -124,10 +124,25 @@ def test_all_the_mistakes_of_a_file_are_named_at_once(spoilt: Refused) -> None:
         ("sed=3", "sed: unknown key; did you mean `seed`?"),
         ("stage.bake.length=3", "stage: unknown key; did you mean `stages`?"),
         ("stages.extra.length=3", "stages.extra.kind: is missing: expected `fit` or `bake`"),
+        ("stags.fit.length=3", "stags: unknown key; did you mean `stages`?"),
+        ("stages.fit.optimizer.momentum=0.9", "stages.fit.optimizer.momentum: unknown key: `adam` has no `momentum`; "
+         "remove it, or use `sgd` or `rmsprop`"),
+        ("stages.fit.score={kind: liking}", "stages.fit.score: unknown key: `fit` has no `score`; remove it, or use "
+         "`bake`"),
+        ("stages.fit.optimizer={name: newton, learning_rate: 1}", "stages.fit.optimizer.learning_rate: unknown key: "
+         "`newton` has no `learning_rate`; remove it, or use another name"),
     ],
 )  # fmt: skip
 def test_a_wrong_override_is_refused(override: str, expected: str, refused: Refused) -> None:
     assert any(problem.startswith(f"command line: {expected}") for problem in refused(override)), refused(override)
+
+
+def test_a_key_that_other_kinds_have_is_not_sent_to_where_it_stands(refused: Refused) -> None:
+    text = CAKE.replace("{name: adam, learning_rate: 0.1}", "{name: adamw, learning_rate: 0.1, weight_decay: 0.1}")
+    assert refused("stages.fit.optimizer.name=adam", text=text) == [
+        "study.yaml:18: stages.fit.optimizer.weight_decay: unknown key: `adam` has no `weight_decay`; remove it, or "
+        "use `adamw`, `adamaxw`, `nadamw`, `lion`, `adadelta` or `adan`"
+    ]
 
 
 def test_a_missing_key_points_at_the_block_that_lacks_it(spoilt: Refused) -> None:

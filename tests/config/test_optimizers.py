@@ -153,10 +153,7 @@ def test_joined_schedules_stay_blocks() -> None:
     given = {"schedule": "join_schedules", "schedules": [EXAMPLES[0], EXAMPLES[4]], "boundaries": ["30%"]}
     parameters = read(given).parameters(resolve)
     assert parameters["boundaries"] == [30]
-    assert [type(schedule).__name__ for schedule in parameters["schedules"]] == [
-        "ConstantSchedule",
-        "CosineDecaySchedule",
-    ]
+    assert [schedule.schedule for schedule in parameters["schedules"]] == ["constant_schedule", "cosine_decay_schedule"]
 
 
 @pytest.mark.parametrize(

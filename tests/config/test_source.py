@@ -59,8 +59,9 @@ def test_tags_build_nothing(text: str) -> None:
     assert problem.endswith("` is not allowed: give a plain value")
 
 
-def test_a_merge_of_something_else_is_refused() -> None:
-    assert problems("<<: 3") == ["a.yaml:1: <<: expected an anchor of a mapping, such as `<<: *common`"]
+@pytest.mark.parametrize("text", ["<<: 3", "<<: !mine {a: 1}"])
+def test_a_merge_of_something_else_is_refused(text: str) -> None:
+    assert problems(text) == ["a.yaml:1: <<: expected an anchor of a mapping, such as `<<: *common`"]
 
 
 def test_a_value_that_is_not_of_its_tag_is_refused() -> None:
@@ -102,6 +103,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         ("[" * 3000, "a.yaml: is nested too deeply: at most 50 levels"),
         ("[" * 60 + "]" * 60, "a.yaml:1: is nested too deeply: at most 50 levels"),
         ("a: &a [*a]", "a.yaml:1: is nested too deeply: at most 50 levels"),
+        ("a: &a {<<: *a}", "a.yaml:1: is nested too deeply: at most 50 levels"),
     ],
 )
 def test_what_is_no_config_is_refused_with_its_place(content: bytes | str, expected: str, tmp_path: Path) -> None:

@@ -83,6 +83,17 @@ def test_a_section_that_fails_is_named_and_the_others_still_run(
     assert "1 of 3 rows agree" in output
 
 
+def test_who_cannot_draw_is_told_before_the_sections_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(course, "find_spec", lambda name: None)
+    monkeypatch.setattr(course, "SECTIONS", {})
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "pictures need matplotlib: `pip install matplotlib`, or give --no-pictures" in capsys.readouterr().err
+    assert main(["--no-pictures"]) == 0
+
+
 def test_of_many_figures_the_worst_is_shown() -> None:
     entries = tuple(Entry(f"figure[{k}]", 1.0 + 1e-6 * (k == 3), 1.0) for k in range(9))
     assert course.figures_text(Outcome("S1", "", entries), "ours") == "1.000001\nfigure[3], of 9"

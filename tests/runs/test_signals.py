@@ -78,6 +78,7 @@ def test_a_second_signal_leaves_at_once(small_file: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_ten_kills_at_random_moments_change_nothing(small_file: Path, tmp_path: Path) -> None:
     run(load(small_file, LONG), tmp_path, "whole")
     moments = random.Random(5)

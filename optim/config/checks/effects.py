@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from optim.config.block import Block
 from optim.config.checks.names import free
 from optim.config.formulas import parse
-from optim.config.optimizers import NoisySgd, RAdam, RmsProp, Rprop, Sgd, SignSgd
 from optim.config.schema import Bake, Config, DeliciousnessScore, HeldTarget, OwnScore, Stage
 from optim.config.source import Finding, KeyPath
 
@@ -59,7 +58,7 @@ def _names(formula: str) -> Iterator[str]:
 
 def starts(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """Two starts from one recipe end at one, and their agreement would say nothing; unless noise drives them apart."""
-    if not isinstance(stage, Bake) or not isinstance(stage.starts, list) or isinstance(stage.optimizer, NoisySgd):
+    if not isinstance(stage, Bake) or not isinstance(stage.starts, list) or stage.optimizer.name == "noisy_sgd":
         return
     for index, start in enumerate(stage.starts):
         if start in stage.starts[:index]:
@@ -69,8 +68,8 @@ def starts(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
 
 def nesterov(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """Nesterov's momentum is one of the momentum."""
-    optimizer = stage.optimizer
-    if isinstance(optimizer, Sgd | RmsProp) and optimizer.nesterov and not optimizer.momentum:
+    given = stage.optimizer.parameters()
+    if given.get("nesterov") and "momentum" in given and not given["momentum"]:
         yield (
             (*path, "optimizer", "nesterov"),
             "has no effect without momentum: give `momentum`, such as 0.9, or remove it",
@@ -80,14 +79,14 @@ def nesterov(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
 def noise(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """Noise that falls is there."""
     optimizer = stage.optimizer
-    if isinstance(optimizer, NoisySgd) and optimizer.eta == 0 and is_given(optimizer, "gamma"):
+    if optimizer.name == "noisy_sgd" and optimizer.parameters()["eta"] == 0 and is_given(optimizer, "gamma"):
         yield (*path, "optimizer", "gamma"), "has no effect, as `eta` is 0 and there is no noise: remove it"
 
 
 def signs(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """What scales a gradient, or bounds it by a positive number, leaves the signs as they are."""
     optimizer = stage.optimizer
-    if not isinstance(optimizer, SignSgd | Rprop):
+    if optimizer.name not in ("sign_sgd", "rprop"):
         return
     reason = f"has no effect: {optimizer.name} follows the signs of the gradient, and they stay; remove it"
     if optimizer.clip_global_norm is not None:
@@ -100,8 +99,7 @@ def signs(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
 
 def rectified(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """RAdam's rectification takes the root of (ρ − 4)(ρ − 2), where ρ ≥ threshold grows from 1 (Liu et al. 2020)."""
-    optimizer = stage.optimizer
-    if isinstance(optimizer, RAdam) and optimizer.threshold < 4:
+    if stage.optimizer.name == "radam" and stage.optimizer.parameters()["threshold"] < 4:
         reason = "below 4 the first updates would divide by the root of a negative number: use 4 or more"
         yield (*path, "optimizer", "threshold"), reason
 

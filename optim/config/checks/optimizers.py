@@ -9,7 +9,7 @@ from typing import Any
 from optim.config.durations import is_percent
 from optim.config.naming import unknown
 from optim.config.optimizers import LineSearch
-from optim.config.schedules import Cycle, JoinSchedules, LinearOnecycleSchedule, SgdrSchedule
+from optim.config.schedules import Cycle, JoinSchedules, SgdrSchedule
 from optim.config.schema import Bake, Config, Fit, Ingredient, Setting, Stage
 from optim.config.source import Finding, KeyPath
 
@@ -94,7 +94,7 @@ def _schedule(schedule: Any, path: KeyPath) -> Iterator[Finding]:
             yield from _warmup(cycle, (*path, "cosine_kwargs", index))
     elif isinstance(schedule, JoinSchedules):
         yield from _joined(schedule, path)
-    elif isinstance(schedule, LinearOnecycleSchedule) and schedule.pct_start >= schedule.pct_final:
+    elif hasattr(schedule, "pct_final") and schedule.pct_start >= schedule.pct_final:
         message = f"{schedule.pct_start:g} is not before pct_final {schedule.pct_final:g}: lower it"
         yield (*path, "pct_start"), message
 
