@@ -5,6 +5,7 @@ from __future__ import annotations
 from optim.analysis.departures import departures_of_liking, departures_of_properties, unknown_effect
 from optim.analysis.fit_findings import Examiners
 from optim.analysis.panel_answer import unasked
+from optim.analysis.single_precision import too_coarse
 from optim.analysis.verdicts import NOT_KNOWN, NOT_SETTLED, Caveat
 from optim.losses.likelihood import PanelObjective
 from optim.study.rates import rate_warnings
@@ -12,13 +13,14 @@ from optim.study.study import Study
 
 
 def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
-    """What the data can't determine, who was never asked, and which settings will have no effect."""
+    """What the data or the precision can't determine, who was never asked, and which settings will have no effect."""
     study = examiners.study
     found = [
         Caveat(f"stages.{stage.name}", NOT_SETTLED, text)
         for stage in study.stages
         for text in rate_warnings(study.config, stage)
     ]
+    found += too_coarse(study)
     fits = [stage for stage in study.stages if isinstance(stage.objective, PanelObjective)]
     if fits:
         found += _of_segments(study)
