@@ -6,6 +6,7 @@ from optim.analysis.departures import departures_of_liking, departures_of_proper
 from optim.analysis.fit_findings import Examiners
 from optim.analysis.panel_answer import unasked
 from optim.analysis.single_precision import too_coarse
+from optim.analysis.unread_columns import count_warnings, unread_columns
 from optim.analysis.verdicts import NOT_KNOWN, NOT_SETTLED, Caveat
 from optim.losses.likelihood import PanelObjective
 from optim.study.rates import rate_warnings
@@ -21,6 +22,7 @@ def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
         for text in rate_warnings(study.config, stage)
     ]
     found += too_coarse(study)
+    found += count_warnings(unread_columns(study))
     fits = [stage for stage in study.stages if isinstance(stage.objective, PanelObjective)]
     if fits:
         found += _of_segments(study)
