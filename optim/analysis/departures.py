@@ -127,7 +127,7 @@ def _departures(
 
 
 def _is_read(study: Study, member: Parameters, departure: Departure, part: Literal["properties", "utility"]) -> bool:
-    """Whether a part of the user's own depends on the ingredient: with parameters at random, any change shows."""
+    """Whether a part of the user's own depends on the ingredient at all: at random parameters it shows."""
     assert study.panel is not None
     here = study.panel.amounts[:SOME]
     there = here.copy()

@@ -19,7 +19,8 @@ from jaxtyping import Array, Bool, Float64, Int, PyTree
 from optim.data.tallies import Tally
 from optim.losses.objective import Parameters
 from optim.losses.penalties import INTERCEPT
-from optim.models.build import CONSTANT as CONSTANT_SPREAD
+from optim.models.build import CONSTANT as SAME_TO_SINGLE
+from optim.models.build import CONSTANT_IN_DOUBLE
 from optim.models.coefficients import (
     CONSTANT,
     Polynomial,
@@ -356,7 +357,7 @@ def _of_own(
 def is_held(value: float | None, column: Float64[np.ndarray, " rows"]) -> bool:
     """Whether a feature has the value that it always had."""
     return (
-        value is not None and is_constant(column) and bool(np.isclose(column[0], value, rtol=CONSTANT_SPREAD, atol=0.0))
+        value is not None and is_constant(column) and bool(np.isclose(column[0], value, rtol=SAME_TO_SINGLE, atol=0.0))
     )
 
 
@@ -368,4 +369,4 @@ def distinct_rows(features: Float64[np.ndarray, "rows k"]) -> int:
 
 def is_constant(column: Float64[np.ndarray, " rows"]) -> bool:
     """Whether a feature was always the same."""
-    return len(column) > 0 and float(np.ptp(column)) <= CONSTANT_SPREAD * float(np.abs(column).max())
+    return len(column) > 0 and float(np.ptp(column)) <= CONSTANT_IN_DOUBLE * float(np.abs(column).max())

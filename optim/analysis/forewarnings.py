@@ -5,6 +5,8 @@ from __future__ import annotations
 from optim.analysis.departures import departures_of_liking, departures_of_properties, unknown_effect
 from optim.analysis.fit_findings import Examiners
 from optim.analysis.panel_answer import unasked
+from optim.analysis.single_precision import too_coarse
+from optim.analysis.unread_columns import count_warnings, unread_columns
 from optim.analysis.verdicts import NOT_KNOWN, NOT_SETTLED, Caveat
 from optim.config.idle import idle
 from optim.config.source import dotted
@@ -14,7 +16,7 @@ from optim.study.study import Study
 
 
 def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
-    """What the data can't determine, who was never asked, and which settings will have no effect."""
+    """What the data or the precision can't determine, who was never asked, and which settings will have no effect."""
     study = examiners.study
     found = _without_effect(study)
     found += [
@@ -22,6 +24,8 @@ def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
         for stage in study.stages
         for text in rate_warnings(study.config, stage)
     ]
+    found += too_coarse(study)
+    found += count_warnings(unread_columns(study))
     fits = [stage for stage in study.stages if isinstance(stage.objective, PanelObjective)]
     if fits:
         found += _of_segments(study)

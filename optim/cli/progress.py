@@ -35,7 +35,7 @@ class ProgressReport:
 
     def say(self, text: str) -> None:
         """Something that the user should know."""
-        self._console.print(text, style="dim", highlight=False, soft_wrap=True)
+        self._console.print(text, style="dim", highlight=False, soft_wrap=True, markup=False)
 
     def warn(self, text: str) -> None:
         """Something that the user should know before relying on the answer."""

@@ -105,8 +105,8 @@ KEYWORDS: dict[str, tuple[Any, str]] = {
     "initial_scale": (NonNegativeFloat, "Initial mean of the squared gradients."),
     "key": (
         Annotated[int, Field(ge=0, lt=2**32)],
-        "Seed of the noise, beside the config's and the stage's name; each start has noise of its own. It has no default: "
-        "optax asks for one.",
+        "Seed of the noise, beside the config's and the stage's name; each start has noise of its own. optax has no "
+        "default for it.",
     ),
     "momentum": (Decay | None, "Decay of the momentum. Absent: none."),
     "nesterov": (bool, "Nesterov momentum."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int32, Shaped
@@ -40,6 +41,8 @@ class Panel:
     """What is known of each customer, by column: float64 for numbers, str for text."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the bytes of each table, by its key in the config; of the arrays for simulated customers."""
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of all columns of each table, by its key in the config; empty for simulated customers."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together: a mistake of the program, not of the user."""
@@ -104,6 +107,7 @@ def assemble(
     properties: Mapping[str, Float64[np.ndarray, "recipes"]],
     columns: Mapping[str, Shaped[np.ndarray, "customers"]],
     digests: Mapping[str, str],
+    headers: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Panel:
     """Sort responses by customer and make the panel; nothing is held out.
 
@@ -134,4 +138,5 @@ def assemble(
         properties=dict(properties),
         columns=dict(columns),
         digests=dict(digests),
+        headers=dict(headers),
     )

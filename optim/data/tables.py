@@ -164,9 +164,9 @@ def _refuse_unknown(
 def _panel(ingredients: tuple[str, ...], recipes: Recipes, customers: Customers | None, ratings: Ratings) -> Panel:
     """The panel from tables without a problem."""
     names = customers.ids if customers else ratings.customer.unique(maintain_order=True)
-    digests = {"recipes": recipes.table.digest, "ratings": ratings.table.digest}
+    tables = {"recipes": recipes.table, "ratings": ratings.table}
     if customers:
-        digests["customers"] = customers.table.digest
+        tables["customers"] = customers.table
     return assemble(
         customers=names.to_list(),
         recipes=recipes.ids.to_list(),
@@ -177,7 +177,8 @@ def _panel(ingredients: tuple[str, ...], recipes: Recipes, customers: Customers 
         like=ratings.like,
         properties=recipes.properties,
         columns=customers.columns if customers else {},
-        digests=digests,
+        digests={key: table.digest for key, table in tables.items()},
+        headers={key: tuple(table.frame.columns) for key, table in tables.items()},
     )
 
 

@@ -31,6 +31,9 @@ Rngs = Callable[[schema.Part], nnx.Rngs]
 CONSTANT = 1e-6
 """A feature whose spread is at most this share of its mean is a constant: single precision tells no less apart."""
 
+CONSTANT_IN_DOUBLE = 1e-9
+"""The same in double precision: what a table holds in so many digits, and properties computed from it."""
+
 
 @dataclass(frozen=True)
 class Tasted:
@@ -193,25 +196,45 @@ def _scaling(
     Raises:
         UserError: a feature says nothing, being the same in every recipe (without a constant: 0), and is not fixed.
     """
-    features = jax.jit(jax.vmap(feature_map))
-    raw = np.asarray(features(jnp.asarray(tasted.amounts), _properties(property_model, tasted)), float)
+    raw = _raw_features(feature_map, property_model, tasted)
+    share = CONSTANT if raw.dtype == np.float32 else CONSTANT_IN_DOUBLE
+    raw = raw.astype(float)
     weights = tasted.counts / tasted.counts.sum()
     mean = weights @ raw
     center = mean if centered else np.zeros_like(mean)
     scale = np.sqrt(weights @ (raw - center) ** 2)
-    silent = scale <= CONSTANT * np.abs(center)
-    varies = np.ptp(raw, axis=0) > CONSTANT * np.abs(center)
-    for name, is_silent, elsewhere in zip(feature_map.names, silent, varies, strict=True):
-        if is_silent and name not in fixed:
+    silent = scale <= share * np.abs(center)
+    varies = np.ptp(raw, axis=0) > share * np.abs(center)
+    for index, name in enumerate(feature_map.names):
+        if silent[index] and name not in fixed:
             remedy = "hold it with `fixed`" if name in feature_map.ingredients else "leave it out of the features"
             where = "every tasted recipe"
-            if elsewhere and not tasted.counts.all():
+            if varies[index] and not tasted.counts.all():
                 where, remedy = "every recipe that stays in the fit", f"try another `seed` or split, or {remedy}"
+            elif share == CONSTANT and _varies_in_double(feature_map, property_model, tasted, index):
+                where, remedy = f"{where} to single precision", "use `precision: float64`"
             raise UserError(
                 f"model.utility.features: {name} is the same in {where}, so what it does to the "
                 f"liking cannot be learned; {remedy}"
             )
     return center, np.where(silent, 1.0, scale)
+
+
+def _raw_features(
+    feature_map: FeatureMap, property_model: properties.PropertyModel | None, tasted: Tasted
+) -> Float[np.ndarray, "recipes k"]:
+    """Features of the tasted recipes in the user's units, in the precision that is set."""
+    features = jax.jit(jax.vmap(feature_map))
+    return np.asarray(features(jnp.asarray(tasted.amounts), _properties(property_model, tasted)))
+
+
+def _varies_in_double(
+    feature_map: FeatureMap, property_model: properties.PropertyModel | None, tasted: Tasted, index: int
+) -> bool:
+    """Whether a feature differs between recipes of the fit, if it is computed in double precision."""
+    with jax.enable_x64(True):
+        values = _raw_features(feature_map, property_model, tasted)[tasted.counts > 0, index]
+    return float(np.ptp(values)) > CONSTANT_IN_DOUBLE * float(np.abs(values).max())
 
 
 def _properties(property_model: properties.PropertyModel | None, tasted: Tasted) -> Float[jax.Array, "recipes p"]:

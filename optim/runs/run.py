@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+from optim.analysis.unread_columns import unread_columns, unread_lines
 from optim.config.dumping import dump
 from optim.config.errors import Problem, UserError
 from optim.config.loading import load
@@ -56,7 +57,9 @@ def train(
         digests=study.digests,
         device=f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
         command=current_command(),
-    ).with_event("start", step=0)
+    )
+    unread = unread_columns(study)
+    info = info.with_event("start", step=0, **({"unread_columns": dict(unread)} if unread else {}))
 
     def files(name: str) -> dict[str, str]:
         truth = {} if study.truth is None else {"truth.json": json.dumps(study.truth, indent=1, ensure_ascii=False)}
@@ -66,6 +69,8 @@ def train(
         raise StopRequest(signal.name)
     directory = RunDirectory.create(runs_dir, name=name, stem=stem, files=files)
     with directory.lock():
+        for line in unread_lines(unread):
+            observer.say(line)
         session = Session(directory, study, RunInfo.load(directory.info), observer, signal)
         return session.go(restored=None, stop_after=stop_after)
 

@@ -135,7 +135,7 @@ def test_fractions_of_a_constant_amount_vary(write: Write) -> None:
 
 
 def test_a_constant_fraction_is_compared_with_that_of_the_recipe(tmp_path: Path) -> None:
-    """Half of every recipe was butter, of whatever total. Without a total the share is known only in the end."""
+    """Half of every recipe was butter, whatever its total. Without one the recipe's share is known only in the end."""
     size = [1.0, 2.0, 1.5, 1.0, 3.0, 2.0, 1.2]
     shares = {"sugar": SUGAR, "flour": [3 - sugar for sugar in SUGAR], "butter": [3.0] * 7}
     amounts = {name: [s * v for s, v in zip(size, values, strict=True)] for name, values in shares.items()}

@@ -70,7 +70,7 @@ def of_model(config: Config) -> bytes:
     if panel is not None:
         groups = 2 if config.model.utility is not None and config.model.utility.groups is not None else 1
         tasted = Tasted(panel.amounts, dict(panel.properties), np.ones(len(panel.recipes)), groups)
-    module = build_model(config.model, space.names, tasted, lambda: nnx.Rngs(params=1), (), settings)
+    module = build_model(config.model, space.names, tasted, lambda part: nnx.Rngs(params=1), (), settings)
     model, parameters = Functional.split(module)
     names = [module.feature_map.names, () if module.properties is None else module.properties.names]
 
