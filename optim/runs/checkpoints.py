@@ -59,8 +59,9 @@ class Checkpoints:
     """The checkpoints of one run; a context manager, because closing waits for the last of them.
 
     Opened by the one process that writes the run: leftovers of a killed save are removed at once. `save` always saves.
-    Kept are the latest `keep`, those at multiples of `keep_every`, and the one whose metric `best` is lowest; the
-    others are deleted as soon as a later save is complete.
+    Kept are the latest `keep`, those at multiples of `keep_every`, and the one whose metric `best` is lowest (of
+    equals the first); the others are deleted as soon as a later save is complete. One that was saved for the best
+    alone takes the place of none of the latest.
     """
 
     def __init__(self, directory: Path, *, keep: int, keep_every: int | None, best: str | None) -> None:
@@ -97,6 +98,7 @@ class Checkpoints:
         description: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
         due: bool = True,
+        for_best: bool = False,
     ) -> bool:
         """Save the state after `step` updates. Returns when it is copied; the rest happens in the background.
 
@@ -110,6 +112,7 @@ class Checkpoints:
             metrics: what `best` looks at; values that are not finite do not count.
             due: it is one that every run of the study saves. One that a stop asked for is not: it is kept only while
                 it is the newest, and takes the place of no other.
+            for_best: it is due only because its metric is the lowest so far.
 
         Returns:
             Whether anything is written.
@@ -119,7 +122,7 @@ class Checkpoints:
         """
         self.wait()
         arrays = [np.array(leaf) for leaf in jax.device_get(jax.tree.leaves(tree))]
-        manifest = Manifest.of(tree, arrays, description, metrics or {}, due)
+        manifest = Manifest.of(tree, arrays, description, metrics or {}, due, for_best)
         if self._folder(step).exists():
             if self._holds(step, manifest):
                 return False
@@ -160,6 +163,20 @@ class Checkpoints:
         for other in later:
             self._delete(other)
         return later
+
+    def improves(self, metric: str, value: float) -> bool:
+        """Whether a state with this value would be the best one kept: `best` is this metric, and none is as low.
+
+        The checkpoints themselves say what was best so far, so that a run which was interrupted, or went back, knows
+        it as any other does.
+
+        Raises:
+            CheckpointError: the save in progress failed.
+        """
+        if metric != self._best:
+            return False
+        self.wait()
+        return not any(other <= value for other, _ in self._ranked(metric))
 
     def restore(
         self, expected: Callable[[dict[str, Any]], PyTree], *, at_most: int | None = None, due_only: bool = False
@@ -237,14 +254,18 @@ class Checkpoints:
         """Steps of the checkpoints to keep."""
         steps = self.steps()
         due = [step for step in steps if self._is_due(step)]
-        wanted = {*due[-self._keep :], *steps[-1:]}
+        regular = [step for step in due if not self._is_for_best(step)]
+        wanted = {*regular[-self._keep :], *steps[-1:]}
         if self._keep_every is not None:
             wanted |= {step for step in due if step > 0 and step % self._keep_every == 0}
         if self._best is not None:
-            scores = {step: self._metrics_of(step).get(self._best) for step in due}
-            ranked = sorted((score, -step) for step, score in scores.items() if score is not None)
-            wanted |= {-negative for _, negative in ranked[:1]}  # the latest of equals
+            wanted |= {step for _, step in self._ranked(self._best)[:1]}
         return wanted
+
+    def _ranked(self, metric: str) -> list[tuple[float, int]]:
+        """Values of a metric with their steps, the lowest first, and of equals the first."""
+        values = {step: self._metrics_of(step).get(metric) for step in self.steps() if self._is_due(step)}
+        return sorted((value, step) for step, value in values.items() if value is not None)
 
     def _metrics_of(self, step: int) -> dict[str, float]:
         manifest = self._manifest_of(step)
@@ -254,6 +275,10 @@ class Checkpoints:
         """Whether a checkpoint was due; one that cannot be read is left for `restore` to judge."""
         manifest = self._manifest_of(step)
         return manifest is None or manifest.due
+
+    def _is_for_best(self, step: int) -> bool:
+        manifest = self._manifest_of(step)
+        return manifest is not None and manifest.for_best
 
     def _manifest_of(self, step: int) -> Manifest | None:
         """What a checkpoint says of itself; one that an earlier process saved is read once."""

@@ -53,6 +53,8 @@ class Manifest:
     """SHA-256 of every file that orbax wrote, by its path in the folder."""
     due: bool = True
     """Saved because it was due, and not because the run was asked to stop."""
+    for_best: bool = False
+    """Due for no other reason than that its metric was the lowest so far."""
 
     @classmethod
     def of(
@@ -62,11 +64,12 @@ class Manifest:
         description: Mapping[str, Any],
         metrics: Mapping[str, float],
         due: bool,
+        for_best: bool,
     ) -> Manifest:
         """The manifest of a state; `arrays` are its leaves on the host. Metrics that are not finite are left out."""
         plain = json.loads(json.dumps(dict(description), allow_nan=False))
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-        manifest = cls(plain, finite, leaves_of(tree, arrays), digest="", files={}, due=due)
+        manifest = cls(plain, finite, leaves_of(tree, arrays), digest="", files={}, due=due, for_best=for_best)
         return replace(manifest, digest=manifest.digest_with(arrays))
 
     @classmethod
