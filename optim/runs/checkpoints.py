@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from types import TracebackType
 from typing import Any
 
@@ -31,6 +32,7 @@ from orbax.checkpoint import v1 as ocp
 from optim.config.errors import Problem, UserError
 from optim.runs.manifest import DamagedError, Manifest, StructureError
 
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 _STEP = re.compile(r"\d+")
 _LEFTOVER = re.compile(r"(saving|deleting)-.*")
 
@@ -73,7 +75,11 @@ class Checkpoints:
         self._manifests: dict[int, Manifest | None] = {}
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._link: TemporaryDirectory[str] | None = None
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{directory}: no checkpoints can be kept there: {error.strerror}") from error
         for entry in self._directory.iterdir():
             if _LEFTOVER.fullmatch(entry.name):
                 shutil.rmtree(entry)
@@ -129,7 +135,8 @@ class Checkpoints:
             self._set_aside(step)
         partial = self._directory / f"saving-{step}"
         try:
-            written = ocp.save_async(partial, _named(arrays))
+            _refuse_unwritable(partial)
+            written = ocp.save_async(self._plain(partial), _named(arrays))
         except Exception as error:
             raise _write_failed(step, error) from error
         self._pending = self._worker.submit(self._complete, step, partial, manifest, written.result)
@@ -155,6 +162,9 @@ class Checkpoints:
             self.wait()
         finally:
             self._worker.shutdown()
+            if self._link is not None:
+                self._link.cleanup()
+                self._link = None
 
     def discard_after(self, step: int) -> list[int]:
         """Delete the checkpoints later than `step`: the run goes on from there by another way. Returns their steps."""
@@ -217,9 +227,10 @@ class Checkpoints:
         return self._directory / str(step)
 
     def _complete(self, step: int, partial: Path, manifest: Manifest, written: Callable[[], Any]) -> None:
-        """In the background: wait for orbax, add the manifest, give the folder its name, delete what is unwanted."""
+        """In the background: wait for orbax, verify, add the manifest, give the folder its name, delete others."""
         try:
             written()
+            self._verify(partial, manifest)
             manifest.write(partial)
             partial.rename(self._folder(step))
         except Exception as error:
@@ -232,17 +243,35 @@ class Checkpoints:
         folder = self._folder(step)
         manifest = Manifest.read(folder)
         manifest.check_files(folder)
+        arrays = self._arrays(folder, manifest)
+        wanted = expected(manifest.description)
+        manifest.compare(wanted)
+        return jax.tree.unflatten(jax.tree.structure(wanted), arrays), manifest.description
+
+    def _arrays(self, folder: Path, manifest: Manifest) -> list[np.ndarray]:
+        """The arrays in a folder, which are those of the manifest. Raises DamagedError."""
         empty = [np.empty(leaf.shape, leaf.dtype) for leaf in manifest.leaves]
         try:
-            loaded = ocp.load(folder, _named(empty))
+            loaded = ocp.load(self._plain(folder), _named(empty))
         except Exception as error:  # whatever orbax stumbles on
             raise DamagedError(f"its arrays cannot be read: {error}") from error
         arrays = [np.asarray(loaded.get(_name(i), array)) for i, array in enumerate(empty)]
         if manifest.digest_with(arrays) != manifest.digest:
             raise DamagedError("its contents do not match the digest that was saved with them")
-        wanted = expected(manifest.description)
-        manifest.compare(wanted)
-        return jax.tree.unflatten(jax.tree.structure(wanted), arrays), manifest.description
+        return arrays
+
+    def _verify(self, partial: Path, manifest: Manifest) -> None:
+        """Raises DamagedError unless what orbax wrote is there and can be read back."""
+        self._arrays(partial, manifest)
+
+    def _plain(self, folder: Path) -> Path:
+        """The same folder by a path that orbax takes literally: it reads brackets and backslashes as patterns."""
+        if _PLAIN.fullmatch(str(folder)):
+            return folder
+        if self._link is None:
+            self._link = TemporaryDirectory(prefix="optim-", dir=None if _PLAIN.fullmatch(gettempdir()) else "/tmp")
+            (Path(self._link.name) / "checkpoints").symlink_to(self._directory, target_is_directory=True)
+        return Path(self._link.name) / "checkpoints" / folder.name
 
     def _holds(self, step: int, manifest: Manifest) -> bool:
         try:
@@ -306,6 +335,17 @@ class Checkpoints:
             f"checkpoint {step}: {failure}; set aside as {self._set_aside(step).name}"
             for step, failure in failures.items()
         ]
+
+
+def _refuse_unwritable(partial: Path) -> None:
+    """Raises OSError where the folder takes no new entries: orbax would say so too, but its threads then wait for 300
+    seconds for each other, and the process for them.
+    """
+    partial.mkdir()
+    try:
+        (partial / "probe").write_bytes(b"0" * 4096)
+    finally:
+        shutil.rmtree(partial)
 
 
 def _named(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -83,7 +83,9 @@ class Manifest:
             return cls(leaves=leaves, **content)
         except FileNotFoundError:
             raise DamagedError(f"{_NAME} is missing") from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except OSError as error:
+            raise DamagedError(f"{_NAME} cannot be read: {error.strerror or error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedError(f"{_NAME} is truncated or damaged") from error
 
     def write(self, folder: Path) -> None:
@@ -97,10 +99,13 @@ class Manifest:
         """Raises DamagedError where a file is missing or is not what was written."""
         for name, digest in self.files.items():
             path = folder / name
-            if not path.is_file():
-                raise DamagedError(f"{name} is missing")
-            if digest_of_file(path) != digest:
-                raise DamagedError(f"{name} is truncated or damaged")
+            try:
+                if not path.is_file():
+                    raise DamagedError(f"{name} is missing")
+                if digest_of_file(path) != digest:
+                    raise DamagedError(f"{name} is truncated or damaged")
+            except OSError as error:
+                raise DamagedError(f"{name} cannot be read: {error.strerror or error}") from error
 
     def digest_with(self, arrays: list[np.ndarray]) -> str:
         """SHA-256 over the arrays, their paths, types and shapes, the description and the metrics."""

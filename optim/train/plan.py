@@ -40,8 +40,9 @@ def calls(
 ) -> Iterator[tuple[Chunk, ...]]:
     """The chunks of a stage from a step to its end, gathered into compiled calls.
 
-    Between two calls the host has to act: to save, to compare, or to halt. What is only to be written down can wait for the end
-    of the call: a call for each logging step would cost as much as hundreds of steps of a small model.
+    Between two calls the host has to act: to save, to compare, or to halt. What is only to be written down
+    can wait for the end of the call: a call for each logging step would cost as much as hundreds of steps of a small
+    model.
 
     Args:
         stage: the stage.

@@ -63,7 +63,8 @@ class Program:
         Args:
             state: the state so far.
             constants: the stage's constants.
-            call: the chunks, at most `MOST`. Where a checkpoint is due, or may be, parameters that are not finite are a fault.
+            call: the chunks, at most `MOST`. Where a checkpoint is due, or may be, parameters that are not
+                finite are a fault.
 
         Returns:
             The new state, and `MOST` records; those of chunks that were not run are zero.
