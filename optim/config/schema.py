@@ -456,9 +456,11 @@ class Checkpoint(Block):
     keep: PositiveInt = 3
     """How many of the latest checkpoints are kept."""
     keep_every: PositiveInt | None = None
-    """Also keep every checkpoint whose step is a multiple of this."""
+    """Also save, and keep, at every multiple of this, in steps of the run."""
     best: str | None = None
-    """Also keep the checkpoint with the lowest value of this metric: `STAGE/eval/loss` or `STAGE/train/loss`."""
+    """Also keep the state with the lowest value of this metric, of equals the first. `STAGE/eval/loss`: of all
+    evaluations of the stage; it is saved where it is found. `STAGE/train/loss`: of the saves, each with the loss of its
+    last step."""
 
 
 class Log(Block):

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from types import TracebackType
 from typing import Any
 
@@ -31,6 +32,7 @@ from orbax.checkpoint import v1 as ocp
 from optim.config.errors import Problem, UserError
 from optim.runs.manifest import DamagedError, Manifest, StructureError
 
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 _STEP = re.compile(r"\d+")
 _LEFTOVER = re.compile(r"(saving|deleting)-.*")
 
@@ -59,8 +61,9 @@ class Checkpoints:
     """The checkpoints of one run; a context manager, because closing waits for the last of them.
 
     Opened by the one process that writes the run: leftovers of a killed save are removed at once. `save` always saves.
-    Kept are the latest `keep`, those at multiples of `keep_every`, and the one whose metric `best` is lowest; the
-    others are deleted as soon as a later save is complete.
+    Kept are the latest `keep`, those at multiples of `keep_every`, and the one whose metric `best` is lowest (of
+    equals the first); the others are deleted as soon as a later save is complete. One that was saved for the best
+    alone takes the place of none of the latest.
     """
 
     def __init__(self, directory: Path, *, keep: int, keep_every: int | None, best: str | None) -> None:
@@ -72,7 +75,11 @@ class Checkpoints:
         self._manifests: dict[int, Manifest | None] = {}
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._link: TemporaryDirectory[str] | None = None
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{directory}: no checkpoints can be kept there: {error.strerror}") from error
         for entry in self._directory.iterdir():
             if _LEFTOVER.fullmatch(entry.name):
                 shutil.rmtree(entry)
@@ -97,6 +104,7 @@ class Checkpoints:
         description: Mapping[str, Any],
         metrics: Mapping[str, float] | None = None,
         due: bool = True,
+        for_best: bool = False,
     ) -> bool:
         """Save the state after `step` updates. Returns when it is copied; the rest happens in the background.
 
@@ -110,6 +118,7 @@ class Checkpoints:
             metrics: what `best` looks at; values that are not finite do not count.
             due: it is one that every run of the study saves. One that a stop asked for is not: it is kept only while
                 it is the newest, and takes the place of no other.
+            for_best: it is due only because its metric is the lowest so far.
 
         Returns:
             Whether anything is written.
@@ -119,14 +128,15 @@ class Checkpoints:
         """
         self.wait()
         arrays = [np.array(leaf) for leaf in jax.device_get(jax.tree.leaves(tree))]
-        manifest = Manifest.of(tree, arrays, description, metrics or {}, due)
+        manifest = Manifest.of(tree, arrays, description, metrics or {}, due, for_best)
         if self._folder(step).exists():
             if self._holds(step, manifest):
                 return False
             self._set_aside(step)
         partial = self._directory / f"saving-{step}"
         try:
-            written = ocp.save_async(partial, _named(arrays))
+            _refuse_unwritable(partial)
+            written = ocp.save_async(self._plain(partial), _named(arrays))
         except Exception as error:
             raise _write_failed(step, error) from error
         self._pending = self._worker.submit(self._complete, step, partial, manifest, written.result)
@@ -152,6 +162,9 @@ class Checkpoints:
             self.wait()
         finally:
             self._worker.shutdown()
+            if self._link is not None:
+                self._link.cleanup()
+                self._link = None
 
     def discard_after(self, step: int) -> list[int]:
         """Delete the checkpoints later than `step`: the run goes on from there by another way. Returns their steps."""
@@ -160,6 +173,20 @@ class Checkpoints:
         for other in later:
             self._delete(other)
         return later
+
+    def improves(self, metric: str, value: float) -> bool:
+        """Whether a state with this value would be the best one kept: `best` is this metric, and none is as low.
+
+        The checkpoints themselves say what was best so far, so that a run which was interrupted, or went back, knows
+        it as any other does.
+
+        Raises:
+            CheckpointError: the save in progress failed.
+        """
+        if metric != self._best:
+            return False
+        self.wait()
+        return not any(other <= value for other, _ in self._ranked(metric))
 
     def restore(
         self, expected: Callable[[dict[str, Any]], PyTree], *, at_most: int | None = None, due_only: bool = False
@@ -200,9 +227,10 @@ class Checkpoints:
         return self._directory / str(step)
 
     def _complete(self, step: int, partial: Path, manifest: Manifest, written: Callable[[], Any]) -> None:
-        """In the background: wait for orbax, add the manifest, give the folder its name, delete what is unwanted."""
+        """In the background: wait for orbax, verify, add the manifest, give the folder its name, delete others."""
         try:
             written()
+            self._verify(partial, manifest)
             manifest.write(partial)
             partial.rename(self._folder(step))
         except Exception as error:
@@ -215,17 +243,35 @@ class Checkpoints:
         folder = self._folder(step)
         manifest = Manifest.read(folder)
         manifest.check_files(folder)
+        arrays = self._arrays(folder, manifest)
+        wanted = expected(manifest.description)
+        manifest.compare(wanted)
+        return jax.tree.unflatten(jax.tree.structure(wanted), arrays), manifest.description
+
+    def _arrays(self, folder: Path, manifest: Manifest) -> list[np.ndarray]:
+        """The arrays in a folder, which are those of the manifest. Raises DamagedError."""
         empty = [np.empty(leaf.shape, leaf.dtype) for leaf in manifest.leaves]
         try:
-            loaded = ocp.load(folder, _named(empty))
+            loaded = ocp.load(self._plain(folder), _named(empty))
         except Exception as error:  # whatever orbax stumbles on
             raise DamagedError(f"its arrays cannot be read: {error}") from error
         arrays = [np.asarray(loaded.get(_name(i), array)) for i, array in enumerate(empty)]
         if manifest.digest_with(arrays) != manifest.digest:
             raise DamagedError("its contents do not match the digest that was saved with them")
-        wanted = expected(manifest.description)
-        manifest.compare(wanted)
-        return jax.tree.unflatten(jax.tree.structure(wanted), arrays), manifest.description
+        return arrays
+
+    def _verify(self, partial: Path, manifest: Manifest) -> None:
+        """Raises DamagedError unless what orbax wrote is there and can be read back."""
+        self._arrays(partial, manifest)
+
+    def _plain(self, folder: Path) -> Path:
+        """The same folder by a path that orbax takes literally: it reads brackets and backslashes as patterns."""
+        if _PLAIN.fullmatch(str(folder)):
+            return folder
+        if self._link is None:
+            self._link = TemporaryDirectory(prefix="optim-", dir=None if _PLAIN.fullmatch(gettempdir()) else "/tmp")
+            (Path(self._link.name) / "checkpoints").symlink_to(self._directory, target_is_directory=True)
+        return Path(self._link.name) / "checkpoints" / folder.name
 
     def _holds(self, step: int, manifest: Manifest) -> bool:
         try:
@@ -237,14 +283,18 @@ class Checkpoints:
         """Steps of the checkpoints to keep."""
         steps = self.steps()
         due = [step for step in steps if self._is_due(step)]
-        wanted = {*due[-self._keep :], *steps[-1:]}
+        regular = [step for step in due if not self._is_for_best(step)]
+        wanted = {*regular[-self._keep :], *steps[-1:]}
         if self._keep_every is not None:
             wanted |= {step for step in due if step > 0 and step % self._keep_every == 0}
         if self._best is not None:
-            scores = {step: self._metrics_of(step).get(self._best) for step in due}
-            ranked = sorted((score, -step) for step, score in scores.items() if score is not None)
-            wanted |= {-negative for _, negative in ranked[:1]}  # the latest of equals
+            wanted |= {step for _, step in self._ranked(self._best)[:1]}
         return wanted
+
+    def _ranked(self, metric: str) -> list[tuple[float, int]]:
+        """Values of a metric with their steps, the lowest first, and of equals the first."""
+        values = {step: self._metrics_of(step).get(metric) for step in self.steps() if self._is_due(step)}
+        return sorted((value, step) for step, value in values.items() if value is not None)
 
     def _metrics_of(self, step: int) -> dict[str, float]:
         manifest = self._manifest_of(step)
@@ -254,6 +304,10 @@ class Checkpoints:
         """Whether a checkpoint was due; one that cannot be read is left for `restore` to judge."""
         manifest = self._manifest_of(step)
         return manifest is None or manifest.due
+
+    def _is_for_best(self, step: int) -> bool:
+        manifest = self._manifest_of(step)
+        return manifest is not None and manifest.for_best
 
     def _manifest_of(self, step: int) -> Manifest | None:
         """What a checkpoint says of itself; one that an earlier process saved is read once."""
@@ -281,6 +335,17 @@ class Checkpoints:
             f"checkpoint {step}: {failure}; set aside as {self._set_aside(step).name}"
             for step, failure in failures.items()
         ]
+
+
+def _refuse_unwritable(partial: Path) -> None:
+    """Raises OSError where the folder takes no new entries: orbax would say so too, but its threads then wait for 300
+    seconds for each other, and the process for them.
+    """
+    partial.mkdir()
+    try:
+        (partial / "probe").write_bytes(b"0" * 4096)
+    finally:
+        shutil.rmtree(partial)
 
 
 def _named(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:

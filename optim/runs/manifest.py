@@ -53,6 +53,8 @@ class Manifest:
     """SHA-256 of every file that orbax wrote, by its path in the folder."""
     due: bool = True
     """Saved because it was due, and not because the run was asked to stop."""
+    for_best: bool = False
+    """Due for no other reason than that its metric was the lowest so far."""
 
     @classmethod
     def of(
@@ -62,11 +64,12 @@ class Manifest:
         description: Mapping[str, Any],
         metrics: Mapping[str, float],
         due: bool,
+        for_best: bool,
     ) -> Manifest:
         """The manifest of a state; `arrays` are its leaves on the host. Metrics that are not finite are left out."""
         plain = json.loads(json.dumps(dict(description), allow_nan=False))
         finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-        manifest = cls(plain, finite, leaves_of(tree, arrays), digest="", files={}, due=due)
+        manifest = cls(plain, finite, leaves_of(tree, arrays), digest="", files={}, due=due, for_best=for_best)
         return replace(manifest, digest=manifest.digest_with(arrays))
 
     @classmethod
@@ -80,7 +83,9 @@ class Manifest:
             return cls(leaves=leaves, **content)
         except FileNotFoundError:
             raise DamagedError(f"{_NAME} is missing") from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except OSError as error:
+            raise DamagedError(f"{_NAME} cannot be read: {error.strerror or error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedError(f"{_NAME} is truncated or damaged") from error
 
     def write(self, folder: Path) -> None:
@@ -94,10 +99,13 @@ class Manifest:
         """Raises DamagedError where a file is missing or is not what was written."""
         for name, digest in self.files.items():
             path = folder / name
-            if not path.is_file():
-                raise DamagedError(f"{name} is missing")
-            if digest_of_file(path) != digest:
-                raise DamagedError(f"{name} is truncated or damaged")
+            try:
+                if not path.is_file():
+                    raise DamagedError(f"{name} is missing")
+                if digest_of_file(path) != digest:
+                    raise DamagedError(f"{name} is truncated or damaged")
+            except OSError as error:
+                raise DamagedError(f"{name} cannot be read: {error.strerror or error}") from error
 
     def digest_with(self, arrays: list[np.ndarray]) -> str:
         """SHA-256 over the arrays, their paths, types and shapes, the description and the metrics."""

@@ -13,7 +13,7 @@ from optim.runs.observer import Observer
 from optim.runs.scalars import best_member, scalars, worst_customers
 from optim.runs.settling import SettlingCurve
 from optim.runs.signals import StopSignal
-from optim.study.stage import Stage
+from optim.study.stage import Stage, held_out_metric
 from optim.study.state import State
 from optim.train.program import ChunkRecord
 
@@ -67,19 +67,24 @@ class RunSinks:
             text = f"start {start + 1} of {len(record.loss)} came to numbers that are not finite by then"
             self.observer.say(f"stage {stage.name}, step {self.step}: {text}: it is left out, the others go on")
 
-    def save(self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool) -> None:
+    def is_best(self, stage: Stage, record: ChunkRecord) -> bool:
+        return self.checkpoints.improves(held_out_metric(stage.name), float(record.held_out_loss))
+
+    def save(
+        self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool, for_best: bool = False
+    ) -> None:
         metrics = {}
         if record is not None:
             metrics[f"{stage.name}/train/loss"] = float(record.loss[best_member(record.loss)])
             if record.evaluated:  # else the last held-out loss is that of other parameters
-                metrics[f"{stage.name}/eval/loss"] = float(record.held_out_loss)
+                metrics[held_out_metric(stage.name)] = float(record.held_out_loss)
         self.step = int(state.step)
         if due and record is not None:
             self.curves.scalars(self.step, self.settling.points(stage, state))
         # What the checkpoint covers must be on disk before it: points after it are hidden on resume, none is missing.
         self.curves.flush()
         description = {"stage": stage.index, "name": stage.name}
-        self.checkpoints.save(self.step, state, description=description, metrics=metrics, due=due)
+        self.checkpoints.save(self.step, state, description=description, metrics=metrics, due=due, for_best=for_best)
 
     def wanted_stop(self, step: int) -> str | None:
         if self.signal.name is not None:

@@ -55,6 +55,8 @@ class Stage:
         batch: units a step, or None for all of them.
         steps_per_epoch: steps in which every unit is seen once.
         log_every, save_every, evaluate_every: cadences in steps, counted from the stage's start.
+        keep_every: saved at its multiples as well, counted in steps of the run; None for no others.
+        keep_best: the state with the lowest held-out loss is saved, so each evaluation is looked at.
         patience: evaluations without improvement after which it stops; None never to stop.
         min_improvement: by how much an evaluation must beat the best one.
         fixed: the constants that do not depend on parameters.
@@ -73,6 +75,8 @@ class Stage:
     log_every: int
     save_every: int
     evaluate_every: int
+    keep_every: int | None
+    keep_best: bool
     patience: int | None
     min_improvement: float
     fixed: StageConstants
@@ -149,6 +153,11 @@ class Stage:
         now = flat.ravel(self.trained(state.parameters))
         best = jnp.where(known, state.stopping.best_parameters, now)
         return state._replace(parameters=self.with_trained(state.parameters, flat.tree(best)))
+
+
+def held_out_metric(stage: str) -> str:
+    """What `checkpoint.best` calls the held-out loss of a stage."""
+    return f"{stage}/eval/loss"
 
 
 def _first_member(parameters: Parameters) -> Parameters:

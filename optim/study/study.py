@@ -40,7 +40,7 @@ from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
 from optim.study.lengths import bounded_steps, check_sum
-from optim.study.stage import Stage, StageConstants, initial_state
+from optim.study.stage import Stage, StageConstants, held_out_metric, initial_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +256,8 @@ class _Builder:
             steps_per_epoch=per_epoch,
             log_every=resolve(self.config.log.every),
             save_every=resolve(self.config.checkpoint.every),
+            keep_every=self.config.checkpoint.keep_every,
+            keep_best=self.config.checkpoint.best == held_out_metric(name),
             evaluate_every=resolve(evaluate.every),
             patience=evaluate.patience,
             min_improvement=evaluate.min_improvement,

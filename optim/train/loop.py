@@ -55,10 +55,16 @@ class Sinks(Protocol):
     def record(self, stage: Stage, origin: int, record: ChunkRecord, steps_per_second: float) -> None:
         """Write what a chunk has measured."""
 
-    def save(self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool) -> None:
+    def is_best(self, stage: Stage, record: ChunkRecord) -> bool:
+        """Whether the state of an evaluation is to be kept: its held-out loss is the lowest so far."""
+
+    def save(
+        self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool, for_best: bool = False
+    ) -> None:
         """Save a checkpoint, with the record of its last chunk; what was recorded must be on disk before it.
 
-        `due`: every run of the study saves it. One that a stop asks for is not.
+        `due`: every run of the study saves it. One that a stop asks for is not. `for_best`: it is due only because it
+        is the best so far.
         """
 
     def wanted_stop(self, step: int) -> str | None:
@@ -74,7 +80,13 @@ class NoSinks:
     def record(self, stage: Stage, origin: int, record: ChunkRecord, steps_per_second: float) -> None:
         """Does nothing."""
 
-    def save(self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool) -> None:
+    def is_best(self, stage: Stage, record: ChunkRecord) -> bool:
+        """Never: nothing is kept."""
+        return False
+
+    def save(
+        self, stage: Stage, state: State, record: ChunkRecord | None, *, due: bool, for_best: bool = False
+    ) -> None:
         """Does nothing."""
 
     def wanted_stop(self, step: int) -> str | None:
@@ -134,10 +146,14 @@ class Loop:
             state, records = program(state, constants, call)
             step, due = call[-1].until, call[-1].save
             settle.running(call, records)  # settles the call before, while this one runs
-            reason = self.sinks.wanted_stop(step)
-            if due or reason or settle.stopped:
+            if call[-1].compare:
                 settle.all()
-                self.sinks.save(stage, state, settle.last, due=due or settle.stopped)
+            best = call[-1].compare and settle.last is not None and self.sinks.is_best(stage, settle.last)
+            reason = self.sinks.wanted_stop(step)
+            if due or best or reason or settle.stopped:
+                settle.all()
+                regular = due or settle.stopped
+                self.sinks.save(stage, state, settle.last, due=regular or best, for_best=best and not regular)
             if settle.stopped:
                 break
             if reason:

@@ -20,12 +20,19 @@ class Chunk:
         log: it is a logging step.
         evaluate: the held-out loss is computed at it.
         save: a checkpoint is due at it.
+        compare: the host looks at its held-out loss, because the state with the lowest is kept.
     """
 
     until: int
     log: bool
     evaluate: bool
     save: bool
+    compare: bool
+
+    @property
+    def acts(self) -> bool:
+        """The host has to act after it, or may have to."""
+        return self.save or self.compare
 
 
 def calls(
@@ -33,8 +40,9 @@ def calls(
 ) -> Iterator[tuple[Chunk, ...]]:
     """The chunks of a stage from a step to its end, gathered into compiled calls.
 
-    Between two calls the host has to act: to save, or to halt. What is only to be written down can wait for the end
-    of the call: a call for each logging step would cost as much as hundreds of steps of a small model.
+    Between two calls the host has to act: to save, to compare, or to halt. What is only to be written down
+    can wait for the end of the call: a call for each logging step would cost as much as hundreds of steps of a small
+    model.
 
     Args:
         stage: the stage.
@@ -46,7 +54,7 @@ def calls(
     while step < origin + stage.length:
         latest = step + longest()
         call: list[Chunk] = []
-        while not call or (step < latest and len(call) < MOST and not call[-1].save and step not in halts):
+        while not call or (step < latest and len(call) < MOST and not call[-1].acts and step not in halts):
             call.append(_chunk(stage, origin, step, latest, halts))
             step = call[-1].until
         yield tuple(call)
@@ -57,11 +65,14 @@ def _chunk(stage: Stage, origin: int, step: int, latest: int, halts: frozenset[i
     end = origin + stage.length
     until = min(latest, end, *(_next(stage, origin, step)), *(halt for halt in halts if halt > step))
     local = until - origin
+    evaluate = stage.evaluation is not None and (local % stage.evaluate_every == 0 or until == end)
+    kept = stage.keep_every is not None and until % stage.keep_every == 0
     return Chunk(
         until=until,
         log=local == 1 or local % stage.log_every == 0 or until == end,
-        evaluate=stage.evaluation is not None and (local % stage.evaluate_every == 0 or until == end),
-        save=local % stage.save_every == 0 or until == end,
+        evaluate=evaluate,
+        save=local % stage.save_every == 0 or kept or until == end,
+        compare=evaluate and stage.keep_best,
     )
 
 
@@ -72,6 +83,8 @@ def _next(stage: Stage, origin: int, step: int) -> Iterator[int]:
         cadences.append(stage.evaluate_every)
     for every in cadences:
         yield origin + ((step - origin) // every + 1) * every
+    if stage.keep_every is not None:
+        yield (step // stage.keep_every + 1) * stage.keep_every
     if step == origin:
         yield origin + 1  # the first step is logged
 

@@ -63,14 +63,15 @@ class Program:
         Args:
             state: the state so far.
             constants: the stage's constants.
-            call: the chunks, at most `MOST`. Where a checkpoint is due, parameters that are not finite are a fault.
+            call: the chunks, at most `MOST`. Where a checkpoint is due, or may be, parameters that are not
+                finite are a fault.
 
         Returns:
             The new state, and `MOST` records; those of chunks that were not run are zero.
         """
         due = _Due(np.zeros(MOST, np.int32), *np.zeros((3, MOST), bool))
         for number, chunk in enumerate(call):
-            for column, value in zip(due, (chunk.until, chunk.log, chunk.evaluate, chunk.save), strict=True):
+            for column, value in zip(due, (chunk.until, chunk.log, chunk.evaluate, chunk.acts), strict=True):
                 column[number] = value
         return self._run(state, constants, due, np.int32(len(call)))
 

@@ -23,6 +23,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from optim.config.errors import UserError
+from optim.runs import manifest as manifest_module
 from optim.runs.checkpoints import CheckpointError, Checkpoints
 
 Tree = Any
@@ -255,6 +256,72 @@ def test_a_description_that_is_not_json_is_an_error_at_once(tmp_path: Path) -> N
     with open_checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match="not JSON compliant"):
         checkpoints.save(2, state(2), description={"loss": float("nan")})
     assert checkpoints.steps() == []
+
+
+@pytest.mark.parametrize("name", ["old [1]", "back\\slash", "a*b?{c}#%20", "käse kuchen"])
+def test_whatever_the_path_what_is_saved_can_be_read(tmp_path: Path, name: str) -> None:
+    save(tmp_path / name, 1, 2)
+    save(tmp_path / "plain", 3)
+    (tmp_path / "plain" / "3").rename(tmp_path / name / "3")  # moved there
+    with open_checkpoints(tmp_path / name) as checkpoints:
+        for step in (3, 2):
+            restored = checkpoints.restore(expected, at_most=step)
+            assert restored is not None
+            assert (restored.step, restored.set_aside) == (step, [])
+            assert_same_bits(restored.tree, state(step))
+
+
+def test_a_save_that_cannot_be_read_back_gets_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 1)
+    monkeypatch.setattr(ocp, "load", lambda *_: {})
+    with pytest.raises(CheckpointError, match=r"step 2 could not be written: .*digest"):
+        save(tmp_path, 2)
+    assert not (tmp_path / "2").exists()
+    monkeypatch.undo()
+    with open_checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(expected)
+    assert restored is not None
+    assert restored.step == 1
+
+
+def test_a_file_that_cannot_be_read_is_named_and_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 10, 20)
+    digest = manifest_module.digest_of_file
+
+    def refuse(path: Path) -> str:
+        if path.parts[-3:] == ("20", "state", "manifest.ocdbt"):
+            raise OSError(5, "Input/output error")
+        return digest(path)
+
+    monkeypatch.setattr(manifest_module, "digest_of_file", refuse)
+    with open_checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(expected)
+    assert restored is not None
+    assert restored.set_aside == [
+        "checkpoint 20: state/manifest.ocdbt cannot be read: Input/output error; set aside as set-aside-20"
+    ]
+    assert restored.step == 10
+
+
+REFUSED = """
+import shutil, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_checkpoints import DESCRIPTION, open_checkpoints, state
+path = Path(sys.argv[1])
+with open_checkpoints(path) as checkpoints:
+    checkpoints.save(1, state(1), description=DESCRIPTION)
+    checkpoints.wait()
+    path.rename(path.with_name("moved"))
+    path.write_text("no folder")
+    checkpoints.save(2, state(2), description=DESCRIPTION)
+"""
+
+
+def test_a_folder_that_refuses_new_entries_ends_the_process_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", REFUSED, str(tmp_path / "run"), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert "CheckpointError: the checkpoint of step 2 could not be written" in done.stderr
 
 
 # What is damaged

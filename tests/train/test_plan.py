@@ -49,3 +49,11 @@ def test_the_pace_grows_gently_and_keeps_to_a_fraction_of_a_second() -> None:
     fixed = Pace(20)
     fixed.observe(20, 5.0)
     assert fixed() == 20
+
+
+def test_multiples_of_keep_every_are_saved_and_every_watched_evaluation_ends_a_call(small: Studies) -> None:
+    stage = replace(build_study(small()).stages[0], length=50, log_every=50, save_every=20, keep_every=15)
+    assert [c.until for c in chunks(stage, 100, 100, lambda: 100, frozenset()) if c.save] == [105, 120, 135, 140, 150]
+    watched = replace(stage, evaluation=stage.objective, evaluate_every=7, keep_best=True)
+    found = list(calls(watched, 100, 100, lambda: 100, frozenset()))
+    assert {call[-1].until for call in found} == {105, 107, 114, 120, 121, 128, 135, 140, 142, 149, 150}
