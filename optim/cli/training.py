@@ -35,18 +35,22 @@ def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     config = load(options.config, options.overrides)
     with ProgressReport() as report:
         report.say("starting")
+        from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
         from optim.runs.run import train
 
         names = {"runs_dir": options.runs_dir, "name": options.name, "stem": options.config.stem}
-        return train(config, **names, observer=report, signal=signal)
+        with nothing_kept() if options.no_cache else compiled_programs_kept():
+            return train(config, **names, observer=report, signal=signal)
 
 
 def _resume(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     with ProgressReport() as report:
         report.say("starting")
+        from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
         from optim.runs.run import resume
 
-        return resume(options.directory, options.overrides, observer=report, signal=signal)
+        with nothing_kept() if options.no_cache else compiled_programs_kept():
+            return resume(options.directory, options.overrides, observer=report, signal=signal)
 
 
 def _print_outcome(console: Console, outcome: Outcome) -> int:
