@@ -7,6 +7,7 @@ import argparse
 from rich.console import Console
 
 from optim.cli.exits import FAILED
+from optim.cli.importing import importing
 from optim.config.loading import load
 
 
@@ -16,8 +17,9 @@ def run(options: argparse.Namespace) -> int:
     console, status = Console(), Console(stderr=True)
     wrong = []
     with status.status("starting"):
-        from optim.analysis.gradients import check_study  # starts JAX, which a wrong config need not wait for
-        from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
+        with importing():  # starts JAX, which a wrong config need not wait for
+            from optim.analysis.gradients import check_study
+            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
 
         with nothing_kept() if options.no_cache else compiled_programs_kept():
             for check in check_study(config):

@@ -28,18 +28,23 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from optim.cli.importing import importing
+
     if options.command == "config":
-        from optim.cli import config
+        with importing():
+            from optim.cli import config
 
         return config.run(options)
     if options.command == "check-gradients":
-        from optim.cli import gradients
+        with importing():
+            from optim.cli import gradients
 
         return gradients.run(options)
     from optim.runs.signals import watch_signals
 
     with watch_signals() as signal:  # first of all: the imports below take a while
-        from optim.cli import training
+        with importing():
+            from optim.cli import training
 
         return training.run(options, signal)
 

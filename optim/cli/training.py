@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from optim.cli.exits import FAILED
+from optim.cli.importing import importing
 from optim.cli.progress import ProgressReport
 from optim.cli.tables import answer_tables
 from optim.config.loading import load
@@ -35,8 +36,9 @@ def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     config = load(options.config, options.overrides)
     with ProgressReport() as report:
         report.say("starting")
-        from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
-        from optim.runs.run import train
+        with importing():
+            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
+            from optim.runs.run import train
 
         names = {"runs_dir": options.runs_dir, "name": options.name, "stem": options.config.stem}
         with nothing_kept() if options.no_cache else compiled_programs_kept():
@@ -46,8 +48,9 @@ def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
 def _resume(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     with ProgressReport() as report:
         report.say("starting")
-        from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
-        from optim.runs.run import resume
+        with importing():
+            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
+            from optim.runs.run import resume
 
         with nothing_kept() if options.no_cache else compiled_programs_kept():
             return resume(options.directory, options.overrides, observer=report, signal=signal)

@@ -26,7 +26,6 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import PyTree
-from orbax.checkpoint import v1 as ocp
 
 from optim.config.errors import Problem, UserError
 from optim.runs.manifest import DamagedError, Manifest, StructureError
@@ -115,7 +114,7 @@ class Checkpoints:
             Whether anything is written.
 
         Raises:
-            CheckpointError: this save, or the one before, failed.
+            CheckpointError: the save before failed.
         """
         self.wait()
         arrays = [np.array(leaf) for leaf in jax.device_get(jax.tree.leaves(tree))]
@@ -124,12 +123,7 @@ class Checkpoints:
             if self._holds(step, manifest):
                 return False
             self._set_aside(step)
-        partial = self._directory / f"saving-{step}"
-        try:
-            written = ocp.save_async(partial, _named(arrays))
-        except Exception as error:
-            raise _write_failed(step, error) from error
-        self._pending = self._worker.submit(self._complete, step, partial, manifest, written.result)
+        self._pending = self._worker.submit(self._complete, step, manifest, arrays)
         return True
 
     def wait(self) -> None:
@@ -199,10 +193,13 @@ class Checkpoints:
     def _folder(self, step: int) -> Path:
         return self._directory / str(step)
 
-    def _complete(self, step: int, partial: Path, manifest: Manifest, written: Callable[[], Any]) -> None:
-        """In the background: wait for orbax, add the manifest, give the folder its name, delete what is unwanted."""
+    def _complete(self, step: int, manifest: Manifest, arrays: list[np.ndarray]) -> None:
+        """In the background: have orbax write, add the manifest, give the folder its name, delete what is unwanted."""
+        from orbax.checkpoint import v1 as ocp  # takes as long as a small model takes to compile
+
+        partial = self._directory / f"saving-{step}"
         try:
-            written()
+            ocp.save(partial, _named(arrays))
             manifest.write(partial)
             partial.rename(self._folder(step))
         except Exception as error:
@@ -215,6 +212,8 @@ class Checkpoints:
         folder = self._folder(step)
         manifest = Manifest.read(folder)
         manifest.check_files(folder)
+        from orbax.checkpoint import v1 as ocp
+
         empty = [np.empty(leaf.shape, leaf.dtype) for leaf in manifest.leaves]
         try:
             loaded = ocp.load(folder, _named(empty))
