@@ -28,6 +28,10 @@ LAID_OUT = 2**24
 """Most numbers that the inputs of all responses may take in order to be laid out side by side with the responses."""
 
 
+SLICE = 2**14
+"""About how many responses are gone through at once for second derivatives, so that these stay in a core's cache."""
+
+
 class PanelConstants(NamedTuple):
     """Arrays of a fit; responses are flat, sorted by customer."""
 
@@ -168,12 +172,25 @@ class PanelObjective:
 
     def everyone(self, constants: PanelConstants) -> CustomerResponses | AllResponses:
         if self._all_alike:
-            return self.batch(constants, jnp.arange(self.units, dtype=jnp.int32), jnp.ones(self.units, bool))
+            return self._everyone_alike(constants)
         rows = jnp.arange(len(self.panel.recipe), dtype=jnp.int32)
         customer = jnp.searchsorted(constants.offsets, rows, side="right") - 1
         counted = constants.responses[:, -1] == self.held_out
         inputs, like = self._rows(constants, jnp.where(counted, rows, jnp.argmax(counted)))
         return AllResponses(inputs, like, counted, customer, constants.group[customer])
+
+    def _everyone_alike(self, constants: PanelConstants) -> CustomerResponses:
+        """As a batch of all customers, without looking up rows that lie there in their order."""
+        shape = self.units, self.width
+        found = constants.responses.reshape(*shape, -1)
+        inputs = constants.inputs[constants.recipe].reshape(*shape, -1) if constants.recipe.size else found[..., :-2]
+        return CustomerResponses(inputs, found[..., -2], jnp.ones(shape, bool), constants.group)
+
+    def slice_size(self, batch: CustomerResponses | AllResponses) -> int | None:
+        """How many customers, or responses, at a time are best; None where customers' means are of unequal parts."""
+        if isinstance(batch, CustomerResponses):
+            return max(1, SLICE // self.width)
+        return None if self.aggregate == "mean_customers" else SLICE
 
     @property
     def _all_alike(self) -> bool:

@@ -35,6 +35,7 @@ LOSS_ROUNDING = 32.0
 """What the loss may rise by, in its own machine epsilons. It is a sum over thousands of responses."""
 
 Value = Callable[[Float[Array, " p"]], Float[Array, ""]]
+Hessian = Callable[[Float[Array, " p"]], Float[Array, "p p"]]
 
 
 class NewtonState(NamedTuple):
@@ -59,8 +60,9 @@ def newton() -> optax.GradientTransformationExtraArgs:
     the parameters stay.
 
     Its update takes one vector, and as keywords `value` and `grad`, loss and gradient there, and `value_fn`, the loss
-    as a function of the vector, which has to be the same at every step. The loss is evaluated once a halving, and its
-    Hessian once a step.
+    as a function of the vector, which has to be the same at every step; and `hessian_fn`, its Hessian as a function of
+    the vector, where there is a quicker way to it than `hessian`. The loss is evaluated once a halving, and its Hessian
+    once a step.
     """
     return optax.GradientTransformationExtraArgs(_init, _update)
 
@@ -77,16 +79,18 @@ def _update(
     value: Float[Array, ""],
     grad: Float[Array, " p"],
     value_fn: Value,
+    hessian_fn: Hessian | None = None,
     **_: Any,
 ) -> tuple[Float[Array, " p"], NewtonState]:
     del updates, state  # the gradient, which is `grad`; and nothing is remembered of the steps before
-    step = _newton_step(_hessian(value_fn, params), grad)
+    curvature = hessian(value_fn, params) if hessian_fn is None else hessian_fn(params)
+    step = _newton_step(curvature, grad)
     share = _share(value_fn, params, step, value, grad @ step)
     # A step that is not finite is never taken, but 0 times infinity would be NaN.
     return jnp.where(share > 0, share * step, 0.0), NewtonState(share)
 
 
-def _hessian(value_fn: Value, x: Float[Array, " p"]) -> Float[Array, "p p"]:
+def hessian(value_fn: Value, x: Float[Array, " p"]) -> Float[Array, "p p"]:
     """The Hessian, some columns at a time."""
     return jax.lax.map(
         lambda direction: hvp(value_fn, x, direction), jnp.eye(len(x), dtype=x.dtype), batch_size=COLUMNS

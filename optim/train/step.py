@@ -18,6 +18,7 @@ from optim.models.flat import Flat
 from optim.optimize.region import feasible_gradient, project
 from optim.study.stage import Stage, StageConstants
 from optim.study.state import GRADIENT_FAULT, LOSS_FAULT
+from optim.train.second_order import batch_hessian
 
 
 class Carry(NamedTuple):
@@ -136,10 +137,11 @@ def _descend(
     loss: Float[Array, ""],
     gradient: Float[Array, " p"],
 ) -> tuple[Float[Array, " p"], PyTree]:
-    """An update without constraints; a line search may ask for the loss elsewhere."""
+    """An update without constraints; a line search may ask for the loss elsewhere, Newton's method for its Hessian."""
     loss_of = lambda v: batch_loss(stage.objective, flat.unravel(v), batch, constants.objective)
+    hessian_of = lambda v: batch_hessian(stage.objective, flat.unravel, v, batch, constants.objective)
     updates, optimizer = stage.optimizer.update(
-        gradient, optimizer, vector, value=loss, grad=gradient, value_fn=loss_of
+        gradient, optimizer, vector, value=loss, grad=gradient, value_fn=loss_of, hessian_fn=hessian_of
     )
     return optax.apply_updates(vector, updates), optimizer
 
