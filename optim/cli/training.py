@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,12 @@ from optim.cli.importing import importing
 from optim.cli.progress import ProgressReport
 from optim.cli.tables import answer_tables
 from optim.config.loading import load
+from optim.config.schema import Config
 from optim.runs.signals import INTERRUPTED, StopRequest, StopSignal
 
 if TYPE_CHECKING:  # importing it starts JAX, which a wrong config need not wait for
     from optim.runs.session import Outcome
+    from optim.study.study import LoadPanel
 
 
 def run(options: argparse.Namespace, signal: StopSignal) -> int:
@@ -34,7 +37,7 @@ def run(options: argparse.Namespace, signal: StopSignal) -> int:
 
 def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     config = load(options.config, options.overrides)
-    with ProgressReport() as report:
+    with ProgressReport() as report, _tables_of(config) as tables:  # they are read while JAX starts
         report.say("starting")
         with importing():
             from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
@@ -42,7 +45,17 @@ def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
 
         names = {"runs_dir": options.runs_dir, "name": options.name, "stem": options.config.stem}
         with nothing_kept() if options.no_cache else compiled_programs_kept():
-            return train(config, **names, observer=report, signal=signal)
+            return train(config, **names, observer=report, signal=signal, load=tables)
+
+
+def _tables_of(config: Config) -> AbstractContextManager[LoadPanel | None]:
+    """The tables of a config, being read."""
+    if config.data is None or config.data.ratings is None:
+        return nullcontext()
+    with importing():
+        from optim.data.ahead import read_ahead
+
+    return read_ahead(config)
 
 
 def _resume(options: argparse.Namespace, signal: StopSignal) -> Outcome:
