@@ -155,8 +155,9 @@ def _timed(words: list[str], cache: Path) -> tuple[float, str]:
 
 
 def with_cache(cache: Path) -> dict[str, str]:
-    """The environment, with compiled programs kept in a folder and nowhere else."""
-    ours = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    """The environment, with compiled programs kept in a folder and nowhere else, and Python's own as usual."""
+    without = ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE")
+    ours = {name: value for name, value in os.environ.items() if name not in without}
     path = os.pathsep.join([str(HERE.parent.parent), *filter(None, [ours.get("PYTHONPATH")])])
     return {**ours, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": path}
 

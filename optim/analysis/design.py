@@ -162,7 +162,9 @@ def scaled_features(
     """Features of recipes as the utility reads them, in float64."""
     module = model(parameters)
     center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
-    return (raw_features(model, parameters, amounts) - center) / scale
+    scaled = raw_features(model, parameters, amounts) - center
+    scaled /= scale
+    return scaled
 
 
 def utilities_of(
@@ -173,14 +175,24 @@ def utilities_of(
     group: Int[np.ndarray, " cells"],
 ) -> Float64[np.ndarray, " cells"]:
     """Utility of recipes for customers of groups, by any utility, in float64."""
-    features = scaled_features(model, parameters, amounts)[recipe]
+    features = of_cells(scaled_features(model, parameters, amounts), recipe)
     utility = model(parameters).utility
     if isinstance(utility, LinearUtility | QuadraticUtility):  # nothing needs to be compiled
         theta = np.stack([scaled_coefficients(utility, index) for index in range(int(group.max(initial=0)) + 1)])
+        if len(theta) == 1:  # a copy for each row is worth sparing
+            return np.einsum("nm,m->n", terms(utility, features), theta[0])
         return np.einsum("nm,nm->n", terms(utility, features), theta[group])
     with jax.enable_x64(True):
         groups = jnp.asarray(group, jnp.int32)
         return np.asarray(_compiled_utilities(model)(in_float64(parameters), jnp.asarray(features), groups))
+
+
+def of_cells(
+    features: Float64[np.ndarray, "recipes k"], recipe: Int[np.ndarray, " cells"]
+) -> Float64[np.ndarray, "cells k"]:
+    """The features of each cell's recipe; those of the recipes themselves where there is a cell for each in turn."""
+    same = len(recipe) == len(features) and np.array_equal(recipe, np.arange(len(features)))
+    return features if same else features[recipe]  # a copy of a million rows is worth sparing
 
 
 def in_float64(parameters: PyTree[Array]) -> PyTree[Array]:
@@ -213,9 +225,7 @@ def design_of(
         fixed: features that a recipe holds at one value: those of ingredients that are fixed.
     """
     utility = model(parameters).utility
-    features = raw_features(model, parameters, amounts)
-    if not np.array_equal(counted.recipe, np.arange(len(features))):  # a copy of a million rows is worth sparing
-        features = features[counted.recipe]
+    features = of_cells(raw_features(model, parameters, amounts), counted.recipe)
     if isinstance(utility, LinearUtility | QuadraticUtility):
         return _of_polynomial(model, parameters, utility, features, counted, groups, fixed)
     return None if isinstance(utility, NetworkUtility) else _of_own(model, parameters, features, counted, len(groups))
@@ -363,7 +373,14 @@ def is_held(value: float | None, column: Float64[np.ndarray, " rows"]) -> bool:
 def distinct_rows(features: Float64[np.ndarray, "rows k"]) -> int:
     """How many rows are different, but for the rounding of what they are computed from."""
     size = np.abs(features).max(axis=0, initial=0.0)
-    return len(np.unique(np.round(features / np.where(size > 0, size, 1.0), 9), axis=0))
+    rounded = np.round(features / np.where(size > 0, size, 1.0), 9)
+    # Numbers that are different come of rows that are: where all are, there is no need to sort the rows themselves.
+    # Column by column, so that rows that are the same give the same bits.
+    roots = np.sqrt(np.arange(2, rounded.shape[1] + 2))
+    mixed = sum((root * column for root, column in zip(roots, rounded.T, strict=True)), start=np.zeros(len(rounded)))
+    if len(np.unique(mixed)) == len(mixed):
+        return len(mixed)
+    return len(np.unique(rounded, axis=0))
 
 
 def is_constant(column: Float64[np.ndarray, " rows"]) -> bool:
