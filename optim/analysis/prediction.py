@@ -45,8 +45,16 @@ def predicted(
     Raises:
         ValueError: there is no response.
     """
+    return _scored(likes, dislikes, utility, _log_probabilities(utility))
+
+
+def _scored(
+    likes: Float[np.ndarray, " cells"],
+    dislikes: Float[np.ndarray, " cells"],
+    utility: Float[np.ndarray, " cells"],
+    logs: _Logs,
+) -> Prediction:
     responses = _weight(likes, dislikes)
-    logs = _log_probabilities(utility)
     total = _log_likelihood(likes, dislikes, logs)
     return Prediction(
         responses=responses,
@@ -71,7 +79,8 @@ def null_model(likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, "
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"a rate lies between 0 and 1, got {rate}")
     utility = _logit(np.array([rate]), np.array([1.0 - rate]))
-    return predicted(likes, dislikes, np.repeat(utility, len(likes)))
+    everywhere = lambda one: np.broadcast_to(one, len(likes))
+    return _scored(likes, dislikes, everywhere(utility), _Logs(*map(everywhere, _log_probabilities(utility))))
 
 
 def one_mean_a_recipe(

@@ -10,6 +10,7 @@ from optim.config.schema import Config
 from optim.data.panel import Panel
 from optim.data.tables import load_panel
 
+
 @contextmanager
 def read_ahead(config: Config) -> Iterator[Callable[[Config], Panel]]:
     """Begin to read the tables of a config; what is given waits for them, and raises what `load_panel` raises.

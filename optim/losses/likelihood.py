@@ -50,6 +50,15 @@ class CountedResponses(NamedTuple):
     group: Int[Array, " rows"]
 
 
+class _Alike(NamedTuple):
+    """`CountedResponses` with the recipe of each row, whose inputs depend on the parameters."""
+
+    recipe: Int[np.ndarray | Array, " rows"]
+    like: Float[np.ndarray | Array, " rows"]
+    counted: Float[np.ndarray | Array, " rows"]
+    group: Int[np.ndarray | Array, " rows"]
+
+
 class PanelConstants(NamedTuple):
     """Arrays of a fit; responses are flat, sorted by customer."""
 
@@ -133,8 +142,8 @@ class PanelObjective:
         )
 
     @cached_property
-    def _alike(self) -> tuple[Int[np.ndarray, " rows"], CountedResponses] | None:
-        """The responses counted, and the recipe of each row: in the place of inputs, there are none yet."""
+    def _alike(self) -> _Alike | None:
+        """The responses counted, where that is worth it."""
         panel = self.panel
         most = 2 * len(panel.recipes) * (int(self.group.max(initial=0)) + 1)
         if self.aggregate == "mean_customers" or panel.number_of_responses < max(MANY, ALIKE * most):
@@ -144,7 +153,7 @@ class PanelObjective:
         there = counts > 0  # the loss of a response that nobody gave might be infinite
         like = np.repeat([1.0, 0.0], len(cells.recipe))[there]
         recipe, group = (np.tile(index, 2)[there].astype(np.int32) for index in (cells.recipe, cells.group))
-        return recipe, CountedResponses(np.zeros((len(like), 0)), like, counts[there], group)
+        return _Alike(recipe, like, counts[there], group)
 
     def _constants(
         self,
@@ -154,10 +163,12 @@ class PanelObjective:
         responses: Bool[Array, "responses 2"],
         offsets: Int[Array, " customers1"],
         group: Int[Array, " customers"],
-        alike: tuple[Int[Array, " rows"], CountedResponses] | None,
+        alike: _Alike | None,
     ) -> PanelConstants:
         inputs = self._inputs(model_parameters, amounts)
-        counted = None if alike is None else alike[1]._replace(inputs=inputs[alike[0]])
+        counted = None
+        if alike is not None:
+            counted = CountedResponses(inputs[alike.recipe], *map(jnp.asarray, alike[1:]))
         penalty = self._penalty_constants(model_parameters, inputs)
         rows = responses.astype(amounts.dtype)
         if len(recipe) * inputs.shape[1] <= LAID_OUT:

@@ -194,7 +194,9 @@ def _scaling(
     weights = tasted.counts / tasted.counts.sum()
     mean = weights @ raw
     center = mean if centered else np.zeros_like(mean)
-    scale = np.sqrt(weights @ (raw - center) ** 2)
+    squares = raw - center
+    squares *= squares  # in place: of a million recipes each copy takes longer than its arithmetic
+    scale = np.sqrt(weights @ squares)
     silent = scale <= CONSTANT * np.abs(center)
     varies = np.ptp(raw, axis=0) > CONSTANT * np.abs(center)
     for name, is_silent, elsewhere in zip(feature_map.names, silent, varies, strict=True):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 import jax
-import jaxlib
+import jaxlib.version
 
 MOST_BYTES = 128 * 2**20
 """What the programs of one processor and version may take; those used longest ago make room."""
@@ -79,7 +79,7 @@ def cache_place() -> Path | None:
 
 
 def _is_settled_by_the_user() -> bool:
-    return bool(jax.config.jax_compilation_cache_dir) or not jax.config.jax_enable_compilation_cache
+    return bool(jax.config.read("jax_compilation_cache_dir")) or not jax.config.read("jax_enable_compilation_cache")
 
 
 def _own_folder(place: Path) -> Path | None:
@@ -110,7 +110,14 @@ def _traits() -> tuple[str, ...]:
     """What compiled programs depend on beside JAX's own key."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     told = os.environ.get("NPROC", "")  # XLA takes this for the number of cores
-    return (platform.system(), platform.machine(), *_processor(), f"{cores} {told}", jax.__version__, jaxlib.__version__)
+    return (
+        platform.system(),
+        platform.machine(),
+        *_processor(),
+        f"{cores} {told}",
+        jax.__version__,
+        jaxlib.version.__version__,
+    )
 
 
 def _processor() -> tuple[str, ...]:

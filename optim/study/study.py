@@ -41,7 +41,6 @@ from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
 from optim.study.stage import Stage, StageConstants, initial_state
 
-
 LoadPanel = Callable[[schema.Config], Panel]
 """As `optim.data.tables.load_panel`."""
 
