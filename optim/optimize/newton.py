@@ -7,6 +7,7 @@ handful of steps bring to the rounding of its gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -35,7 +36,18 @@ LOSS_ROUNDING = 32.0
 """What the loss may rise by, in its own machine epsilons. It is a sum over thousands of responses."""
 
 Value = Callable[[Float[Array, " p"]], Float[Array, ""]]
-Hessian = Callable[[Float[Array, " p"]], Float[Array, "p p"]]
+
+
+@dataclass(frozen=True)
+class WithHessian:
+    """A loss with a quicker way to its Hessian than `hessian`."""
+
+    value: Value
+    hessian: Callable[[Float[Array, " p"]], Float[Array, "p p"]]
+
+    def __call__(self, x: Float[Array, " p"]) -> Float[Array, ""]:
+        """The loss."""
+        return self.value(x)
 
 
 class NewtonState(NamedTuple):
@@ -60,9 +72,8 @@ def newton() -> optax.GradientTransformationExtraArgs:
     the parameters stay.
 
     Its update takes one vector, and as keywords `value` and `grad`, loss and gradient there, and `value_fn`, the loss
-    as a function of the vector, which has to be the same at every step; and `hessian_fn`, its Hessian as a function of
-    the vector, where there is a quicker way to it than `hessian`. The loss is evaluated once a halving, and its Hessian
-    once a step.
+    as a function of the vector, which has to be the same at every step, or as `WithHessian`. The loss is evaluated once
+    a halving, and its Hessian once a step.
     """
     return optax.GradientTransformationExtraArgs(_init, _update)
 
@@ -79,11 +90,10 @@ def _update(
     value: Float[Array, ""],
     grad: Float[Array, " p"],
     value_fn: Value,
-    hessian_fn: Hessian | None = None,
     **_: Any,
 ) -> tuple[Float[Array, " p"], NewtonState]:
     del updates, state  # the gradient, which is `grad`; and nothing is remembered of the steps before
-    curvature = hessian(value_fn, params) if hessian_fn is None else hessian_fn(params)
+    curvature = value_fn.hessian(params) if isinstance(value_fn, WithHessian) else hessian(value_fn, params)
     step = _newton_step(curvature, grad)
     share = _share(value_fn, params, step, value, grad @ step)
     # A step that is not finite is never taken, but 0 times infinity would be NaN.

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import jax
 import jaxlib.version
@@ -79,7 +79,8 @@ def cache_place() -> Path | None:
 
 
 def _is_settled_by_the_user() -> bool:
-    return bool(jax.config.read("jax_compilation_cache_dir")) or not jax.config.read("jax_enable_compilation_cache")
+    config: Any = jax.config  # whose attributes are made at run time
+    return bool(config.jax_compilation_cache_dir) or not config.jax_enable_compilation_cache
 
 
 def _own_folder(place: Path) -> Path | None:

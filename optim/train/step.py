@@ -15,6 +15,7 @@ from optim.data.order import batch_at
 from optim.losses.customers import customer_gradients
 from optim.losses.objective import batch_loss, batch_penalty
 from optim.models.flat import Flat
+from optim.optimize.newton import WithHessian
 from optim.optimize.region import feasible_gradient, project
 from optim.study.stage import Stage, StageConstants
 from optim.study.state import GRADIENT_FAULT, LOSS_FAULT
@@ -138,10 +139,10 @@ def _descend(
     gradient: Float[Array, " p"],
 ) -> tuple[Float[Array, " p"], PyTree]:
     """An update without constraints; a line search may ask for the loss elsewhere, Newton's method for its Hessian."""
-    loss_of = lambda v: batch_loss(stage.objective, flat.unravel(v), batch, constants.objective)
-    hessian_of = lambda v: batch_hessian(stage.objective, flat.unravel, v, batch, constants.objective)
+    value = lambda v: batch_loss(stage.objective, flat.unravel(v), batch, constants.objective)
+    hessian = lambda v: batch_hessian(stage.objective, flat.unravel, v, batch, constants.objective)
     updates, optimizer = stage.optimizer.update(
-        gradient, optimizer, vector, value=loss, grad=gradient, value_fn=loss_of, hessian_fn=hessian_of
+        gradient, optimizer, vector, value=loss, grad=gradient, value_fn=WithHessian(value, hessian)
     )
     return optax.apply_updates(vector, updates), optimizer
 
