@@ -52,17 +52,17 @@ stages: {{fit: {{kind: fit, length: {steps}, optimizer: {{name: {optimizer}}}}}}
 """
 
 
-def write_tables(folder: Path, recipes: int) -> None:
+def write_tables(folder: Path, recipes: int, responses: int = RESPONSES) -> None:
     """Tables of random recipes and of likes by a linear utility."""
     random = np.random.default_rng(0)
     amounts = random.uniform(0.0, 1.0, (recipes, FEATURES))
-    recipe = np.arange(RESPONSES) % recipes
+    recipe = np.arange(responses) % recipes
     utility = amounts @ np.linspace(-2.0, 2.0, FEATURES)
-    like = random.random(RESPONSES) < 1 / (1 + np.exp(-utility[recipe]))
+    like = random.random(responses) < 1 / (1 + np.exp(-utility[recipe]))
     columns = {f"x{k}": amounts[:, k] for k in range(FEATURES)}
     pl.DataFrame({"recipe": np.arange(recipes), **columns}).write_parquet(folder / "recipes.parquet")
     ratings = {
-        "customer": np.arange(RESPONSES) // (RESPONSES // CUSTOMERS),
+        "customer": np.arange(responses) // (RESPONSES // CUSTOMERS),
         "recipe": recipe,
         "liking": like.astype(int),
     }

@@ -294,9 +294,8 @@ def row(workload: Workload, speeds: Figures, other: str, wanted: float) -> list[
     return [f"{workload.name} : {other}", *medians, *ratios.cells(".3g"), *ratios.verdict(wanted)]
 
 
-def start(folder: Path, config: Path, number: int) -> float:
+def start(folder: Path, config: Path, number: int, environment: dict[str, str]) -> float:
     """Seconds from the command to its first logged step, in a new process."""
-    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     program = "import sys; from optim.cli.main import main; main(sys.argv[1:])"
     words = ["train", str(config), "--runs-dir", str(folder / "cold"), "--name", str(number)]
     began = time.time()
@@ -330,7 +329,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = write_study(folder, replace(SEED_MODEL, steps=100_000, save_every=50_000))
-        starts = [start(folder, config, number) for number in range(rounds)]
+        cold = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
+        starts = [start(folder, config, number, cold) for number in range(rounds)]
         peak = peak_megabytes(resource.RUSAGE_CHILDREN)  # now: a child's includes what this process had when it began
         for workload in (seed_model, layers):
             contenders = dict(final_parameters(folder, workload, 1_000))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from optim.analysis.design import in_parts
 from optim.analysis.identifiability import Determined
 
 ROUNDING = 1e-12
@@ -98,8 +99,12 @@ class Curvature:
         """The diagonal of the covariance."""
         bent = self._bends
         roots = self.basis @ self.vectors[:, bent] / np.sqrt(np.abs(self.eigenvalues[bent]))
-        along = functionals @ roots
-        return np.einsum("nr,nr->n", along, along)
+
+        def squares(part: slice) -> Float64[np.ndarray, " part"]:
+            along = functionals[part] @ roots
+            return np.einsum("nr,nr->n", along, along)
+
+        return in_parts(len(functionals), squares)
 
     def sandwich(
         self, functionals: Float64[np.ndarray, "n p"], scores: Float64[np.ndarray, "p p"]

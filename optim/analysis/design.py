@@ -7,7 +7,7 @@ whatever the precision of the run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -161,9 +161,16 @@ def scaled_features(
     model: Functional[LikelihoodModel], parameters: Parameters, amounts: Float64[np.ndarray, "recipes n"]
 ) -> Float64[np.ndarray, "recipes k"]:
     """Features of recipes as the utility reads them, in float64."""
+    return _scaled(model, parameters, raw_features(model, parameters, amounts))
+
+
+def _scaled(
+    model: Functional[LikelihoodModel], parameters: Parameters, raw: Float64[np.ndarray, "recipes k"]
+) -> Float64[np.ndarray, "recipes k"]:
     module = model(parameters)
-    center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
-    return (raw_features(model, parameters, amounts) - center) / scale
+    scaled = raw - np.asarray(module.center[...], float)
+    scaled /= np.asarray(module.scale[...], float)
+    return scaled
 
 
 def utilities_of(
@@ -174,14 +181,45 @@ def utilities_of(
     group: Int[np.ndarray, " cells"],
 ) -> Float64[np.ndarray, " cells"]:
     """Utility of recipes for customers of groups, by any utility, in float64."""
-    features = scaled_features(model, parameters, amounts)[recipe]
     utility = model(parameters).utility
     if isinstance(utility, LinearUtility | QuadraticUtility):  # nothing needs to be compiled
         theta = np.stack([scaled_coefficients(utility, index) for index in range(int(group.max(initial=0)) + 1)])
-        return np.einsum("nm,nm->n", terms(utility, features), theta[group])
+        raw = of_cells(raw_features(model, parameters, amounts), recipe)
+        return in_parts(
+            len(raw), lambda part: _polynomial(utility, _scaled(model, parameters, raw[part]), theta, group[part])
+        )
+    features = of_cells(scaled_features(model, parameters, amounts), recipe)
     with jax.enable_x64(True):
         groups = jnp.asarray(group, jnp.int32)
         return np.asarray(_compiled_utilities(model)(in_float64(parameters), jnp.asarray(features), groups))
+
+
+def _polynomial(
+    utility: Polynomial,
+    features: Float64[np.ndarray, "cells k"],
+    theta: Float64[np.ndarray, "groups m"],
+    group: Int[np.ndarray, " cells"],
+) -> Float64[np.ndarray, " cells"]:
+    """Utility of scaled features, by the coefficients of each group."""
+    rows = terms(utility, features)
+    return np.einsum("nm,m->n", rows, theta[0]) if len(theta) == 1 else np.einsum("nm,nm->n", rows, theta[group])
+
+
+def in_parts(rows: int, values: Callable[[slice], Float64[np.ndarray, " part"]]) -> Float64[np.ndarray, " rows"]:
+    """Values of so many rows, computed for some at a time: what it takes stays in a cache."""
+    return np.concatenate([np.zeros(0), *(values(slice(start, start + PART)) for start in range(0, rows, PART))])
+
+
+PART = 2**14
+"""Rows that are gone through at once."""
+
+
+def of_cells(
+    features: Float64[np.ndarray, "recipes k"], recipe: Int[np.ndarray, " cells"]
+) -> Float64[np.ndarray, "cells k"]:
+    """The features of each cell's recipe; those of the recipes themselves where there is a cell for each in turn."""
+    same = len(recipe) == len(features) and np.array_equal(recipe, np.arange(len(features)))
+    return features if same else features[recipe]  # a copy of a million rows is worth sparing
 
 
 def in_float64(parameters: PyTree[Array]) -> PyTree[Array]:
@@ -214,9 +252,7 @@ def design_of(
         fixed: features that a recipe holds at one value: those of ingredients that are fixed.
     """
     utility = model(parameters).utility
-    features = raw_features(model, parameters, amounts)
-    if not np.array_equal(counted.recipe, np.arange(len(features))):  # a copy of a million rows is worth sparing
-        features = features[counted.recipe]
+    features = of_cells(raw_features(model, parameters, amounts), counted.recipe)
     if isinstance(utility, LinearUtility | QuadraticUtility):
         return _of_polynomial(model, parameters, utility, features, counted, groups, fixed)
     return None if isinstance(utility, NetworkUtility) else _of_own(model, parameters, features, counted, len(groups))
@@ -361,10 +397,27 @@ def is_held(value: float | None, column: Float64[np.ndarray, " rows"]) -> bool:
     )
 
 
+def stacked(parts: Sequence[Float64[np.ndarray, "_ m"]]) -> Float64[np.ndarray, "rows m"]:
+    """The rows of all parts; of a single one without a copy."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def distinct_rows(features: Float64[np.ndarray, "rows k"]) -> int:
     """How many rows are different, but for the rounding of what they are computed from."""
-    size = np.abs(features).max(axis=0, initial=0.0)
-    return len(np.unique(np.round(features / np.where(size > 0, size, 1.0), 9), axis=0))
+    # Numbers that are different come of rows that are: where all are, there is no need to sort the rows themselves.
+    # Column by column, so that rows that are the same give the same bits.
+    mixed = np.zeros(len(features))
+    for number, column in enumerate(features.T, start=2):
+        mixed += np.sqrt(number) * _rounded(column)
+    if len(np.unique(mixed)) == len(mixed):
+        return len(mixed)
+    return len(np.unique(np.stack([_rounded(column) for column in features.T], axis=1), axis=0))
+
+
+def _rounded(column: Float64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
+    """To nine digits of the largest entry."""
+    size = np.abs(column).max(initial=0.0)
+    return np.round(column / (size or 1.0), 9)
 
 
 def is_constant(column: Float64[np.ndarray, " rows"]) -> bool:

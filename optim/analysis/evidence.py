@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from optim.analysis.curvature_of_fit import Curvature, basis_of, decrement, dense, krylov
-from optim.analysis.design import Block, Design
+from optim.analysis.design import PART, Block, Design
 from optim.analysis.identifiability import Determined, determined_by
 from optim.analysis.separation import Separation, separation_of
 from optim.analysis.total_loss import Bound
@@ -124,10 +124,6 @@ def _gram(rows: Float64[np.ndarray, "cells m"], weights: Float64[np.ndarray, " c
     """Σ w x xᵀ, in parts that stay in a cache."""
     parts = (slice(start, start + PART) for start in range(0, len(rows), PART))
     return sum(((rows[part].T * weights[part]) @ rows[part] for part in parts), start=np.zeros((rows.shape[1],) * 2))
-
-
-PART = 2**14
-"""Rows that are multiplied at once."""
 
 
 def _of_one_response(block: Block, bends: Float64[np.ndarray, " cells"]) -> Float64[np.ndarray, " cells"]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from optim.analysis.design import distinct_rows, utilities_of
+from optim.analysis.design import distinct_rows, stacked, utilities_of
 from optim.analysis.evidence import BlockEvidence
 from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.fit_findings import FitExaminer
@@ -110,8 +110,8 @@ def _design(study: Study, findings: FitFindings, training: Tally) -> dict[str, A
     design = findings.design
     assert design is not None
     asked = [one for one in findings.blocks if len(one.block.rows)]
-    rows = np.concatenate([one.block.rows for one in asked])
-    features = np.concatenate([one.block.features for one in asked])
+    rows = stacked([one.block.rows for one in asked])
+    features = stacked([one.block.features for one in asked])
     found: dict[str, Any] = _rank(rows, features)
     if len(findings.blocks) > 1:
         found["by_group"] = {one.block.group: _rank(one.block.rows, one.block.features) for one in findings.blocks}

@@ -7,6 +7,7 @@ Their counts may be sums of weights. Probabilities come as utilities (logits), s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -44,13 +45,22 @@ def predicted(
     Raises:
         ValueError: there is no response.
     """
+    return _scored(likes, dislikes, utility, _log_probabilities(utility))
+
+
+def _scored(
+    likes: Float[np.ndarray, " cells"],
+    dislikes: Float[np.ndarray, " cells"],
+    utility: Float[np.ndarray, " cells"],
+    logs: _Logs,
+) -> Prediction:
     responses = _weight(likes, dislikes)
-    total = log_likelihood(likes, dislikes, utility)
+    total = _log_likelihood(likes, dislikes, logs)
     return Prediction(
         responses=responses,
         log_likelihood=total,
         loss_per_response=-total / responses,
-        brier=brier(likes, dislikes, utility),
+        brier=_brier(likes, dislikes, logs),
         accuracy=accuracy(likes, dislikes, utility),
     )
 
@@ -69,7 +79,8 @@ def null_model(likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, "
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"a rate lies between 0 and 1, got {rate}")
     utility = _logit(np.array([rate]), np.array([1.0 - rate]))
-    return predicted(likes, dislikes, np.repeat(utility, len(likes)))
+    everywhere = lambda one: np.broadcast_to(one, len(likes))
+    return _scored(likes, dislikes, everywhere(utility), _Logs(*map(everywhere, _log_probabilities(utility))))
 
 
 def one_mean_a_recipe(
@@ -92,8 +103,11 @@ def log_likelihood(
     likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, " cells"], utility: Float[np.ndarray, " cells"]
 ) -> float:
     """Sum over the responses of the log-probability of each, log σ(±u); 0 · log 0 = 0. High is good."""
-    log_like, log_dislike = _log_probabilities(utility)
-    return _sum(likes, log_like) + _sum(dislikes, log_dislike)
+    return _log_likelihood(likes, dislikes, _log_probabilities(utility))
+
+
+def _log_likelihood(likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, " cells"], logs: _Logs) -> float:
+    return _sum(likes, logs.like) + _sum(dislikes, logs.dislike)
 
 
 def brier(
@@ -104,8 +118,11 @@ def brier(
     Raises:
         ValueError: there is no response.
     """
-    log_like, log_dislike = _log_probabilities(utility)
-    misses = _sum(likes, np.exp(2.0 * log_dislike)) + _sum(dislikes, np.exp(2.0 * log_like))
+    return _brier(likes, dislikes, _log_probabilities(utility))
+
+
+def _brier(likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, " cells"], logs: _Logs) -> float:
+    misses = _sum(likes, np.exp(2.0 * logs.dislike)) + _sum(dislikes, np.exp(2.0 * logs.like))
     return misses / _weight(likes, dislikes)
 
 
@@ -122,13 +139,18 @@ def accuracy(
     return right / _weight(likes, dislikes)
 
 
-def _log_probabilities(
-    utility: Float[np.ndarray, " cells"],
-) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
-    """Logarithms of the probabilities of a like and of a dislike, in double precision."""
+class _Logs(NamedTuple):
+    """Logarithms of the probabilities of a like and of a dislike."""
+
+    like: Float[np.ndarray, " cells"]
+    dislike: Float[np.ndarray, " cells"]
+
+
+def _log_probabilities(utility: Float[np.ndarray, " cells"]) -> _Logs:
+    """In double precision."""
     utility = np.asarray(utility, np.float64)
     with np.errstate(invalid="ignore"):  # what is no number stays none, in silence
-        return -np.logaddexp(0.0, -utility), -np.logaddexp(0.0, utility)
+        return _Logs(-np.logaddexp(0.0, -utility), -np.logaddexp(0.0, utility))
 
 
 def _logit(likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " cells"]:

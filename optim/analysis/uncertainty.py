@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
-from optim.analysis.design import Design
+from optim.analysis.design import Design, stacked
 from optim.analysis.evidence import BlockEvidence, Slopes
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, Status
 from optim.data.panel import Panel
@@ -62,7 +62,7 @@ def customer_scores(
     design: Design, counted: Tally, panel: Panel, group: Int[np.ndarray, " customers"], slopes: Slopes
 ) -> tuple[Scores, ...]:
     """The scores of each block."""
-    rows = np.concatenate([block.rows for block in design.blocks])
+    rows = stacked([block.rows for block in design.blocks])
     first, _ = slopes(design.utilities)
     like = panel.like[counted.counted]
     residual = counted.weight * np.where(like, first[0, counted.of_response], first[1, counted.of_response])

@@ -7,6 +7,7 @@ import argparse
 from rich.console import Console
 
 from optim.cli.exits import FAILED
+from optim.cli.importing import importing
 from optim.config.loading import load
 
 
@@ -16,18 +17,21 @@ def run(options: argparse.Namespace) -> int:
     console, status = Console(), Console(stderr=True)
     wrong = []
     with status.status("starting"):
-        from optim.analysis.gradients import check_study  # starts JAX, which a wrong config need not wait for
+        with importing():  # starts JAX, which a wrong config need not wait for
+            from optim.analysis.gradients import check_study
+            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
 
-        for check in check_study(config):
-            console.print(f"\n{check.stage}: {check.function}", style="bold", highlight=False)
-            if check.recipe:
-                recipe = ", ".join(f"{name} {value:.4g}" for name, value in check.recipe.items())
-                console.print(f"at {recipe}", highlight=False, soft_wrap=True)
-            console.print(str(check.report), highlight=False, soft_wrap=True, markup=False)
-            for text in check.modifications:
-                console.print(f"left out, as it acts in training alone: {text}", highlight=False, soft_wrap=True)
-            if not check.report.passed:
-                wrong.append(check.stage)
+        with nothing_kept() if options.no_cache else compiled_programs_kept():
+            for check in check_study(config):
+                console.print(f"\n{check.stage}: {check.function}", style="bold", highlight=False)
+                if check.recipe:
+                    recipe = ", ".join(f"{name} {value:.4g}" for name, value in check.recipe.items())
+                    console.print(f"at {recipe}", highlight=False, soft_wrap=True)
+                console.print(str(check.report), highlight=False, soft_wrap=True, markup=False)
+                for text in check.modifications:
+                    console.print(f"left out, as it acts in training alone: {text}", highlight=False, soft_wrap=True)
+                if not check.report.passed:
+                    wrong.append(check.stage)
     if wrong:
         console.print(
             f"\na derivative is wrong, or the function has a kink or a jump there, in: {', '.join(wrong)}",

@@ -28,18 +28,23 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from optim.cli.importing import importing
+
     if options.command == "config":
-        from optim.cli import config
+        with importing():
+            from optim.cli import config
 
         return config.run(options)
     if options.command == "check-gradients":
-        from optim.cli import gradients
+        with importing():
+            from optim.cli import gradients
 
         return gradients.run(options)
     from optim.runs.signals import watch_signals
 
     with watch_signals() as signal:  # first of all: the imports below take a while
-        from optim.cli import training
+        with importing():
+            from optim.cli import training
 
         return training.run(options, signal)
 
@@ -52,22 +57,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     overrides = "change a key of the config, such as stages.bake.length=500"
+    no_cache = "compile everything anew, and keep nothing for later runs"
 
     train = commands.add_parser("train", help="train a study in a new run directory")
     train.add_argument("config", type=Path, metavar="CONFIG", help="the study (YAML)")
     train.add_argument("overrides", nargs="*", metavar="key.path=value", help=overrides)
     train.add_argument("--runs-dir", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     train.add_argument("--name", help="name of the run (default: the config's, numbered where it is taken)")
+    train.add_argument("--no-cache", action="store_true", help=no_cache)
 
     resume = commands.add_parser("resume", help="go on with a run exactly where it was")
     resume.add_argument("directory", type=Path, metavar="RUN", help="the run directory, such as runs/cake")
     resume.add_argument("overrides", nargs="*", metavar="key.path=value", help="a change that a running study allows")
+    resume.add_argument("--no-cache", action="store_true", help=no_cache)
 
     check = commands.add_parser(
         "check-gradients", help="check the derivatives of every loss and score of a study, at a point"
     )
     check.add_argument("config", type=Path, metavar="CONFIG", help="the study (YAML)")
     check.add_argument("overrides", nargs="*", metavar="key.path=value", help=overrides)
+    check.add_argument("--no-cache", action="store_true", help=no_cache)
 
     config = commands.add_parser("config", help="check a config, show it resolved, or print the schema")
     actions = config.add_subparsers(dest="action", required=True, metavar="ACTION")

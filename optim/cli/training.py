@@ -6,19 +6,23 @@ import argparse
 import os
 import shlex
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from optim.cli.exits import FAILED
+from optim.cli.importing import importing
 from optim.cli.progress import ProgressReport
 from optim.cli.tables import answer_tables
 from optim.config.loading import load
+from optim.config.schema import Config
 from optim.runs.signals import INTERRUPTED, StopRequest, StopSignal
 
 if TYPE_CHECKING:  # importing it starts JAX, which a wrong config need not wait for
     from optim.runs.session import Outcome
+    from optim.study.study import LoadPanel
 
 
 def run(options: argparse.Namespace, signal: StopSignal) -> int:
@@ -33,20 +37,36 @@ def run(options: argparse.Namespace, signal: StopSignal) -> int:
 
 def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     config = load(options.config, options.overrides)
-    with ProgressReport() as report:
+    with ProgressReport() as report, _tables_of(config) as tables:  # they are read while JAX starts
         report.say("starting")
-        from optim.runs.run import train
+        with importing():
+            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
+            from optim.runs.run import train
 
         names = {"runs_dir": options.runs_dir, "name": options.name, "stem": options.config.stem}
-        return train(config, **names, observer=report, signal=signal)
+        with nothing_kept() if options.no_cache else compiled_programs_kept():
+            return train(config, **names, observer=report, signal=signal, load=tables)
+
+
+def _tables_of(config: Config) -> AbstractContextManager[LoadPanel | None]:
+    """The tables of a config, being read."""
+    if config.data is None or config.data.ratings is None:
+        return nullcontext()
+    with importing():
+        from optim.data.ahead import read_ahead
+
+    return read_ahead(config)
 
 
 def _resume(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     with ProgressReport() as report:
         report.say("starting")
-        from optim.runs.run import resume
+        with importing():
+            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
+            from optim.runs.run import resume
 
-        return resume(options.directory, options.overrides, observer=report, signal=signal)
+        with nothing_kept() if options.no_cache else compiled_programs_kept():
+            return resume(options.directory, options.overrides, observer=report, signal=signal)
 
 
 def _print_outcome(console: Console, outcome: Outcome) -> int:

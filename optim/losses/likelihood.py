@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from optim.config.errors import UserError
 from optim.config.schema import Aggregate
 from optim.data.panel import Panel
+from optim.data.tallies import tally
 from optim.losses.objective import Parameters
 from optim.losses.penalties import Penalty
 from optim.models.functional import Functional
@@ -26,6 +28,35 @@ ResponseLoss = Callable[[Float[Array, ""], Float[Array, ""]], Float[Array, ""]]
 
 LAID_OUT = 2**24
 """Most numbers that the inputs of all responses may take in order to be laid out side by side with the responses."""
+
+
+SLICE = 2**14
+"""About how many responses are gone through at once for second derivatives, so that these stay in a core's cache."""
+
+
+MANY = 2**16
+"""From so many responses on those that are alike are counted, and everyone's loss is taken over the counts."""
+ALIKE = 4
+"""There have to be this many responses, on average, for each that is different."""
+
+
+class CountedResponses(NamedTuple):
+    """Everyone's responses, each that is different once: those of a group to a recipe that are likes, or dislikes."""
+
+    inputs: Float[Array, "rows _"]
+    like: Float[Array, " rows"]
+    counted: Float[Array, " rows"]
+    """How many there are; at least one."""
+    group: Int[Array, " rows"]
+
+
+class _Alike(NamedTuple):
+    """`CountedResponses` with the recipe of each row, whose inputs depend on the parameters."""
+
+    recipe: Int[np.ndarray | Array, " rows"]
+    like: Float[np.ndarray | Array, " rows"]
+    counted: Float[np.ndarray | Array, " rows"]
+    group: Int[np.ndarray | Array, " rows"]
 
 
 class PanelConstants(NamedTuple):
@@ -41,6 +72,8 @@ class PanelConstants(NamedTuple):
     then a single gather of rows, where it would be three, which are a quarter of a small model's step."""
     offsets: Int[Array, " customers1"]
     group: Int[Array, " customers"]
+    counted: CountedResponses | None
+    """None where there are few responses, or few that are alike, or a mean over customers asks whose they are."""
     penalty: PyTree
     """The penalty's own; None without one."""
 
@@ -105,8 +138,22 @@ class PanelObjective:
         responses = np.stack([panel.like, panel.held_out], axis=1)
         # The panel goes in as arguments: closed over, it would become literals of the program.
         return jax.jit(self._constants)(
-            parameters["model"], panel.amounts, panel.recipe, responses, panel.offsets, self.group
+            parameters["model"], panel.amounts, panel.recipe, responses, panel.offsets, self.group, self._alike
         )
+
+    @cached_property
+    def _alike(self) -> _Alike | None:
+        """The responses counted, where that is worth it."""
+        panel = self.panel
+        most = 2 * len(panel.recipes) * (int(self.group.max(initial=0)) + 1)
+        if self.aggregate == "mean_customers" or panel.number_of_responses < max(MANY, ALIKE * most):
+            return None
+        cells = tally(panel, self.group, panel.held_out == self.held_out, by_customer=False)
+        counts = np.concatenate([cells.likes, cells.dislikes])
+        there = counts > 0  # the loss of a response that nobody gave might be infinite
+        like = np.repeat([1.0, 0.0], len(cells.recipe))[there]
+        recipe, group = (np.tile(index, 2)[there].astype(np.int32) for index in (cells.recipe, cells.group))
+        return _Alike(recipe, like, counts[there], group)
 
     def _constants(
         self,
@@ -116,8 +163,12 @@ class PanelObjective:
         responses: Bool[Array, "responses 2"],
         offsets: Int[Array, " customers1"],
         group: Int[Array, " customers"],
+        alike: _Alike | None,
     ) -> PanelConstants:
         inputs = self._inputs(model_parameters, amounts)
+        counted = None
+        if alike is not None:
+            counted = CountedResponses(inputs[alike.recipe], *map(jnp.asarray, alike[1:]))
         penalty = self._penalty_constants(model_parameters, inputs)
         rows = responses.astype(amounts.dtype)
         if len(recipe) * inputs.shape[1] <= LAID_OUT:
@@ -130,6 +181,7 @@ class PanelObjective:
             responses=rows,
             offsets=offsets,
             group=group.astype(jnp.int32),
+            counted=counted,
             penalty=penalty,
         )
 
@@ -166,14 +218,29 @@ class PanelObjective:
         group = constants.group[index] if self.group.any() else jnp.zeros_like(index)
         return CustomerResponses(inputs, like, counted, group)
 
-    def everyone(self, constants: PanelConstants) -> CustomerResponses | AllResponses:
+    def everyone(self, constants: PanelConstants) -> CustomerResponses | AllResponses | CountedResponses:
+        if constants.counted is not None:
+            return constants.counted
         if self._all_alike:
-            return self.batch(constants, jnp.arange(self.units, dtype=jnp.int32), jnp.ones(self.units, bool))
+            return self._everyone_alike(constants)
         rows = jnp.arange(len(self.panel.recipe), dtype=jnp.int32)
         customer = jnp.searchsorted(constants.offsets, rows, side="right") - 1
         counted = constants.responses[:, -1] == self.held_out
         inputs, like = self._rows(constants, jnp.where(counted, rows, jnp.argmax(counted)))
         return AllResponses(inputs, like, counted, customer, constants.group[customer])
+
+    def _everyone_alike(self, constants: PanelConstants) -> CustomerResponses:
+        """As a batch of all customers, without looking up rows that lie there in their order."""
+        shape = self.units, self.width
+        found = constants.responses.reshape(*shape, -1)
+        inputs = constants.inputs[constants.recipe].reshape(*shape, -1) if constants.recipe.size else found[..., :-2]
+        return CustomerResponses(inputs, found[..., -2], jnp.ones(shape, bool), constants.group)
+
+    def slice_size(self, batch: CustomerResponses | AllResponses | CountedResponses) -> int | None:
+        """How many customers, or responses, at a time are best; None where customers' means are of unequal parts."""
+        if isinstance(batch, CustomerResponses):
+            return max(1, SLICE // self.width)
+        return None if self.aggregate == "mean_customers" else SLICE
 
     @property
     def _all_alike(self) -> bool:
@@ -195,7 +262,7 @@ class PanelObjective:
         return jnp.sum(losses), jnp.sum(unit.counted).astype(losses.dtype)
 
     def penalty_of(
-        self, trained: Parameters, batch: CustomerResponses | AllResponses, constants: PanelConstants
+        self, trained: Parameters, batch: CustomerResponses | AllResponses | CountedResponses, constants: PanelConstants
     ) -> Float[Array, ""]:
         """The penalty in the units of the aggregate, such that whole epochs weigh it alike whatever the batch.
 
@@ -208,7 +275,7 @@ class PanelObjective:
         return self.penalty(trained["model"]["utility"], constants.penalty) * share
 
     def losses(
-        self, trained: Parameters, batch: CustomerResponses | AllResponses, constants: PanelConstants
+        self, trained: Parameters, batch: CustomerResponses | AllResponses | CountedResponses, constants: PanelConstants
     ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
         """Losses of several customers at once; of their single responses, where no mean over customers asks for more.
 
@@ -217,6 +284,10 @@ class PanelObjective:
         """
         if isinstance(batch, AllResponses):
             return self._losses_of_all(trained, batch, constants)
+        if isinstance(batch, CountedResponses):
+            group = batch.group if self.group.any() else jnp.zeros((), batch.group.dtype)
+            losses = self.response_losses(trained, constants.frozen, batch.inputs, batch.like, group)
+            return batch.counted * losses, batch.counted
         if self.group.any():
             return jax.vmap(self.unit_loss, in_axes=(None, 0, None))(trained, batch, constants)
         customers, most = batch.like.shape

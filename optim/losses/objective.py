@@ -66,6 +66,14 @@ class AtOnce(Protocol):
 
 
 @runtime_checkable
+class Sliceable(AtOnce, Protocol):
+    """An objective whose batches can be gone through some units at a time: along the leading axis of their arrays."""
+
+    def slice_size(self, batch: PyTree) -> int | None:
+        """How many units at a time are best; None where this batch cannot be sliced."""
+
+
+@runtime_checkable
 class Expanding(Protocol):
     """An objective that knows a quicker way to the slopes of many units at one point."""
 

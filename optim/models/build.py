@@ -202,7 +202,9 @@ def _scaling(
     weights = tasted.counts / tasted.counts.sum()
     mean = weights @ raw
     center = mean if centered else np.zeros_like(mean)
-    scale = np.sqrt(weights @ (raw - center) ** 2)
+    squares = raw - center
+    squares *= squares  # in place: of a million recipes each copy takes longer than its arithmetic
+    scale = np.sqrt(weights @ squares)
     silent = scale <= share * np.abs(center)
     varies = np.ptp(raw, axis=0) > share * np.abs(center)
     for index, name in enumerate(feature_map.names):

@@ -7,6 +7,7 @@ handful of steps bring to the rounding of its gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -37,6 +38,18 @@ LOSS_ROUNDING = 32.0
 Value = Callable[[Float[Array, " p"]], Float[Array, ""]]
 
 
+@dataclass(frozen=True)
+class WithHessian:
+    """A loss with a quicker way to its Hessian than `hessian`."""
+
+    value: Value
+    hessian: Callable[[Float[Array, " p"]], Float[Array, "p p"]]
+
+    def __call__(self, x: Float[Array, " p"]) -> Float[Array, ""]:
+        """The loss."""
+        return self.value(x)
+
+
 class NewtonState(NamedTuple):
     """State of `newton`.
 
@@ -59,8 +72,8 @@ def newton() -> optax.GradientTransformationExtraArgs:
     the parameters stay.
 
     Its update takes one vector, and as keywords `value` and `grad`, loss and gradient there, and `value_fn`, the loss
-    as a function of the vector, which has to be the same at every step. The loss is evaluated once a halving, and its
-    Hessian once a step.
+    as a function of the vector, which has to be the same at every step, or as `WithHessian`. The loss is evaluated once
+    a halving, and its Hessian once a step.
     """
     return optax.GradientTransformationExtraArgs(_init, _update)
 
@@ -80,13 +93,14 @@ def _update(
     **_: Any,
 ) -> tuple[Float[Array, " p"], NewtonState]:
     del updates, state  # the gradient, which is `grad`; and nothing is remembered of the steps before
-    step = _newton_step(_hessian(value_fn, params), grad)
+    curvature = value_fn.hessian(params) if isinstance(value_fn, WithHessian) else hessian(value_fn, params)
+    step = _newton_step(curvature, grad)
     share = _share(value_fn, params, step, value, grad @ step)
     # A step that is not finite is never taken, but 0 times infinity would be NaN.
     return jnp.where(share > 0, share * step, 0.0), NewtonState(share)
 
 
-def _hessian(value_fn: Value, x: Float[Array, " p"]) -> Float[Array, "p p"]:
+def hessian(value_fn: Value, x: Float[Array, " p"]) -> Float[Array, "p p"]:
     """The Hessian, some columns at a time."""
     return jax.lax.map(
         lambda direction: hvp(value_fn, x, direction), jnp.eye(len(x), dtype=x.dtype), batch_size=COLUMNS

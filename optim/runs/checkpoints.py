@@ -27,7 +27,6 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import PyTree
-from orbax.checkpoint import v1 as ocp
 
 from optim.config.errors import Problem, UserError
 from optim.runs.manifest import DamagedError, Manifest, StructureError
@@ -124,7 +123,7 @@ class Checkpoints:
             Whether anything is written.
 
         Raises:
-            CheckpointError: this save, or the one before, failed.
+            CheckpointError: the save before failed.
         """
         self.wait()
         arrays = [np.array(leaf) for leaf in jax.device_get(jax.tree.leaves(tree))]
@@ -136,10 +135,9 @@ class Checkpoints:
         partial = self._directory / f"saving-{step}"
         try:
             _refuse_unwritable(partial)
-            written = ocp.save_async(self._plain(partial), _named(arrays))
         except Exception as error:
             raise _write_failed(step, error) from error
-        self._pending = self._worker.submit(self._complete, step, partial, manifest, written.result)
+        self._pending = self._worker.submit(self._complete, step, partial, manifest, arrays)
         return True
 
     def wait(self) -> None:
@@ -226,10 +224,12 @@ class Checkpoints:
     def _folder(self, step: int) -> Path:
         return self._directory / str(step)
 
-    def _complete(self, step: int, partial: Path, manifest: Manifest, written: Callable[[], Any]) -> None:
-        """In the background: wait for orbax, verify, add the manifest, give the folder its name, delete others."""
+    def _complete(self, step: int, partial: Path, manifest: Manifest, arrays: list[np.ndarray]) -> None:
+        """In the background: have orbax write, verify, add the manifest, give the folder its name, delete others."""
+        from orbax.checkpoint import v1 as ocp  # takes as long as a small model takes to compile
+
         try:
-            written()
+            ocp.save(self._plain(partial), _named(arrays))
             self._verify(partial, manifest)
             manifest.write(partial)
             partial.rename(self._folder(step))
@@ -250,6 +250,8 @@ class Checkpoints:
 
     def _arrays(self, folder: Path, manifest: Manifest) -> list[np.ndarray]:
         """The arrays in a folder, which are those of the manifest. Raises DamagedError."""
+        from orbax.checkpoint import v1 as ocp
+
         empty = [np.empty(leaf.shape, leaf.dtype) for leaf in manifest.leaves]
         try:
             loaded = ocp.load(self._plain(folder), _named(empty))

@@ -23,11 +23,18 @@ from optim.runs.restore import open_checkpoints, restore_newest
 from optim.runs.session import Outcome, Session
 from optim.runs.signals import StopRequest, StopSignal
 from optim.study.precision import set_precision
-from optim.study.study import build_study
+from optim.study.study import LoadPanel, build_study
 
 
 def train(
-    config: Config, *, runs_dir: Path, name: str | None, stem: str, observer: Observer, signal: StopSignal | None = None
+    config: Config,
+    *,
+    runs_dir: Path,
+    name: str | None,
+    stem: str,
+    observer: Observer,
+    signal: StopSignal | None = None,
+    load: LoadPanel | None = None,
 ) -> Outcome:
     """Train a study in a new run directory.
 
@@ -38,6 +45,7 @@ def train(
         stem: name of the config file.
         observer: who waits.
         signal: asks to stop.
+        load: reads the tables, where that has begun already.
 
     Raises:
         UserError: wrong data or name; nothing was written.
@@ -48,7 +56,7 @@ def train(
     # A stop for debugging belongs to the call that asked for it, not to the study.
     stop_after, config = config.stop_after_steps, config.model_copy(update={"stop_after_steps": None})
     set_precision(config)
-    study = build_study(config)
+    study = build_study(config, load)
     text = dump(config)
     info = RunInfo.create(
         name="",

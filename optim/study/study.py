@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -41,6 +42,9 @@ from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
 from optim.study.lengths import bounded_steps, check_sum
 from optim.study.stage import Stage, StageConstants, held_out_metric, initial_state
+
+LoadPanel = Callable[[schema.Config], Panel]
+"""As `optim.data.tables.load_panel`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +103,17 @@ def _own_paths(config: schema.Config) -> list[str]:
     return [block.path for block in blocks if isinstance(block, own)]
 
 
-def build_study(config: schema.Config) -> Study:
+def build_study(config: schema.Config, load: LoadPanel | None = None) -> Study:
     """Read the data and build all objects. Nothing is written; the precision must have been set before.
+
+    Args:
+        config: the config.
+        load: reads its tables; None for `optim.data.tables.load_panel`.
 
     Raises:
         UserError: the tables are wrong, or do not fit the config.
     """
-    panel, truth = _load(config)
+    panel, truth = _load(config, load)
     space = build_space(config)
     groups, group = _groups(config, panel)
     tasted = None if panel is None else _tasted(panel, len(groups))
@@ -193,13 +201,15 @@ def _with_member_axis(parameters: Parameters) -> Parameters:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[None], parameters)
 
 
-def _load(config: schema.Config) -> tuple[Panel | None, dict[str, Any] | None]:
+def _load(config: schema.Config, load: LoadPanel | None) -> tuple[Panel | None, dict[str, Any] | None]:
     if config.data is None:
         return None, None
     if config.data.simulate is not None:
         from optim.data.simulate import simulate
 
         return simulate(config)
+    if load is not None:
+        return load(config), None
     from optim.data.tables import load_panel
 
     return load_panel(config), None

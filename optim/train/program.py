@@ -6,6 +6,7 @@ One program a stage, whatever the cadences: what is due at which step is traced.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -86,10 +87,11 @@ class Program:
 
         def chunk(carry: tuple[Int[Array, ""], State, ChunkRecord]) -> tuple[Int[Array, ""], State, ChunkRecord]:
             number, state, records = carry
-            state, record = self._chunk(state, constants, *(column[number] for column in due))
+            state, record = one(state, constants, *(column[number] for column in due))
             return number + 1, state, jax.tree.map(lambda rows, row: rows.at[number].set(row), records, record)
 
-        record = jax.eval_shape(self._chunk, state, constants, *(column[0] for column in due))[1]
+        one = jax.jit(self._chunk, inline=True)  # traced once for its shapes and its program
+        record = jax.eval_shape(one, state, constants, *(column[0] for column in due))[1]
         records = jax.tree.map(lambda row: jnp.zeros((MOST, *row.shape), row.dtype), record)
         _, state, records = jax.lax.while_loop(unfinished, chunk, (jnp.int32(0), state, records))
         return state, records
@@ -140,9 +142,10 @@ class Program:
         )
         fault |= jnp.where(evaluate & reached & ~jnp.isfinite(stopping.held_out_loss), HELD_OUT_FAULT, 0)
         logged = reached & (log | stopping.stopped)
-        measure = lambda: measured(stage, flat, constants, last, state.origin)
-        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(measure))
-        found = jax.lax.cond(logged, measure, lambda: blank)
+        measure = jax.jit(partial(measured, stage, flat), inline=True)
+        shapes = jax.eval_shape(measure, constants, last, state.origin)
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        found = jax.lax.cond(logged, lambda: measure(constants, last, state.origin), lambda: blank)
         new = state._replace(
             step=last.step,
             position=last.position,

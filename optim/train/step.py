@@ -15,9 +15,11 @@ from optim.data.order import batch_at
 from optim.losses.customers import customer_gradients
 from optim.losses.objective import batch_loss, batch_penalty
 from optim.models.flat import Flat
+from optim.optimize.newton import WithHessian
 from optim.optimize.region import project, significant_gradient
 from optim.study.stage import Stage, StageConstants
 from optim.study.state import GRADIENT_FAULT, LOSS_FAULT
+from optim.train.second_order import batch_hessian
 
 
 class Carry(NamedTuple):
@@ -151,10 +153,11 @@ def _descend(
     loss: Float[Array, ""],
     gradient: Float[Array, " p"],
 ) -> tuple[Float[Array, " p"], PyTree]:
-    """An update without constraints; a line search may ask for the loss elsewhere."""
-    loss_of = lambda v: batch_loss(stage.objective, flat.unravel(v), batch, constants.objective)
+    """An update without constraints; a line search may ask for the loss elsewhere, Newton's method for its Hessian."""
+    value = lambda v: batch_loss(stage.objective, flat.unravel(v), batch, constants.objective)
+    hessian = lambda v: batch_hessian(stage.objective, flat.unravel, v, batch, constants.objective)
     updates, optimizer = stage.optimizer.update(
-        gradient, optimizer, vector, value=loss, grad=gradient, value_fn=loss_of
+        gradient, optimizer, vector, value=loss, grad=gradient, value_fn=WithHessian(value, hessian)
     )
     return optax.apply_updates(vector, updates), optimizer
 

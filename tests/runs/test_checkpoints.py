@@ -218,38 +218,21 @@ def test_the_lowest_metric_is_kept_across_processes(tmp_path: Path) -> None:
     assert open_checkpoints(tmp_path).steps() == [2, 8]
 
 
-class Failing:
-    """A save that orbax takes up and cannot finish."""
-
-    def result(self) -> None:
-        raise OSError(28, "No space left on device")
-
-
 def test_a_failed_save_surfaces_at_the_next_call_and_nothing_is_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
     save(tmp_path, 1, keep=1)
     message = r"the checkpoint of step 2 could not be written: .*No space left"
+    monkeypatch.setattr(ocp, "save", full)
     with open_checkpoints(tmp_path, keep=1) as checkpoints:
         for then in (checkpoints.wait, checkpoints.close):
-            with monkeypatch.context() as full:
-                full.setattr(ocp, "save_async", lambda *_, **__: Failing())
-                assert checkpoints.save(2, state(2), description={})
+            assert checkpoints.save(2, state(2), description={})
             with pytest.raises(CheckpointError, match=message):
                 then()
             assert checkpoints.steps() == [1]
-
-
-def test_a_save_that_does_not_begin_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(ocp, "save_async", refuse)
-    with (
-        open_checkpoints(tmp_path) as checkpoints,
-        pytest.raises(CheckpointError, match=r"step 2 could not be written: .*denied"),
-    ):
-        checkpoints.save(2, state(2), description={})
 
 
 def test_a_description_that_is_not_json_is_an_error_at_once(tmp_path: Path) -> None:
