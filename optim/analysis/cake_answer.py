@@ -17,8 +17,10 @@ from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.panel_answer import unasked_customers
 from optim.analysis.uncertainty import Liking, Scores, Standing, liking_at, mean_liking, sigma
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status, worst
+from optim.analysis.weighed import weighed
 from optim.config import schema
 from optim.config.modifications import modifications
+from optim.config.numbers import number
 from optim.losses.cake import CakeConstants, CakeObjective, is_liking_alone
 from optim.losses.objective import Parameters
 from optim.optimize.certificate import Certificate, certify
@@ -92,6 +94,7 @@ def cake_answer(study: Study, stage: Stage, cake: BakedCake) -> dict[str, Any]:
     model = study.model(cake.constants.model)
     result: dict[str, Any] = {
         "recipe": named(names, cake.amounts),
+        "shown": weighed(study.space, cake.amounts),
         "units": {name: unit for name, unit in zip(names, study.space.units, strict=True) if unit},
     }
     if settings:
@@ -288,13 +291,13 @@ def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
         found.append(Caveat("recipe", NOT_SETTLED, text))
     if not certificate.stationary:
         text = (
-            f"the score still changes by {_slope(cake):.3g} per range of an ingredient: raise "
+            f"the score still changes by {number(_slope(cake), 3)} per range of an ingredient: raise "
             f"stages.{stage.name}.length, or take another learning rate"
         )
         found.append(Caveat("score", NOT_SETTLED, text))
     for name, (low, high) in certificate.spread.items():
         if name not in certificate.unread:
-            text = f"{name} is anything from {low:.4g} to {high:.4g} among the starts that agree in score"
+            text = f"{name} is anything from {number(low)} to {number(high)} among the starts that agree in score"
             found.append(Caveat(f"recipe.{name}", NOT_DETERMINED, text))
     for name in certificate.unread:
         text = f"the score does not depend on {name}: it stays where it started; hold it with `fixed`"

@@ -30,6 +30,7 @@ from optim.analysis.total_loss import Bound, TotalLoss
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat
 from optim.config import schema
 from optim.config.modifications import modifications, modifications_of_updates
+from optim.config.numbers import number
 from optim.config.optimizers import Lbfgs, Newton
 from optim.data.tallies import Tally, tally
 from optim.losses.likelihood import PanelObjective
@@ -223,7 +224,7 @@ class FitExaminer:
             return False, f"not a minimum: the Hessian has a negative eigenvalue; {self._remedy()}"
         if not delta <= SETTLED:
             why = "early stopping went back to where the held-out loss was lowest" if stopped_early else self._remedy()
-            return False, f"off by up to {delta:.3g} standard errors; {why}"
+            return False, f"off by up to {number(delta, 3)} standard errors; {why}"
         return True, f"within {_shown(delta)} standard errors of the best coefficients"
 
     def _flat(self, model_parameters: Parameters, curvature: Curvature, exact: bool) -> str:

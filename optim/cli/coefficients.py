@@ -9,6 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optim.config.numbers import number
+
 
 def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The coefficients with what is known of their uncertainty, then those of a group with some left out.
@@ -77,10 +79,10 @@ def _of_one(found: Mapping[str, Any], *, label: str) -> Table:
         if name not in values:
             table.add_row(name, _missing(found, name), *([""] * 4 if sure else []))
             continue
-        cells = [f"{values[name]:.4g}"]
+        cells = [number(values[name])]
         if sure:
             cells += [_number(column.get(name)) for column in columns]
-            cells.append("{:.4g} to {:.4g}".format(*intervals[name]) if name in intervals else "")
+            cells.append(" to ".join(map(number, intervals[name])) if name in intervals else "")
         table.add_row(name, *cells)
     return table
 
@@ -104,7 +106,7 @@ def _with_error(found: Mapping[str, Any], name: str) -> str:
     values, errors = _flat(found["parameters"]), _flat(found.get("standard_errors", {}))
     if name not in values:
         return _missing(found, name)
-    return f"{values[name]:.4g}" + (f" ± {errors[name]:.2g}" if name in errors else "")
+    return number(values[name]) + (f" ± {number(errors[name], 2)}" if name in errors else "")
 
 
 def _missing(found: Mapping[str, Any], name: str) -> str:
@@ -113,4 +115,4 @@ def _missing(found: Mapping[str, Any], name: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else number(value, 3)

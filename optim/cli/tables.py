@@ -12,6 +12,7 @@ from rich.text import Text
 
 from optim.cli.coefficients import coefficient_tables
 from optim.config.naming import parts
+from optim.config.numbers import number
 
 CHECKED = "computed and checked"
 
@@ -63,28 +64,33 @@ def _cake(result: Mapping[str, Any]) -> Table:
         table.add_row(name, value, *([] if inside is None else [within]), unit, note)
 
     active = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in result["certificate"]["active"]}
-    for name, amount in result["recipe"].items():
+    for name in result["recipe"]:
         note = f"at its {active[name]}imum" if name in active else ""
-        within = "" if inside is None else f"{inside['recipe'][name]:.4g}"
-        add(name, f"{amount:.4g}", result["units"].get(name, ""), note, within)
+        within = "" if inside is None else _amount(inside, name)
+        add(name, _amount(result, name), result["units"].get(name, ""), note, within)
     for name, value in result.get("settings", {}).items():
         names = parts(name, not isinstance(value, float))
         note = ", ".join(f"{part} at its {active[part]}imum" for part in names if part in active)
         add(name, _setting(value), result["units"].get(name, ""), note.removeprefix(f"{name} "))
     table.add_section()
     for name, value in result.get("properties", {}).items():
-        add(name, f"{value:.4g}")
+        add(name, number(value))
     for name, value, note, within in _verdict(result):
         add(name, value, "", note, within)
     return table
 
 
+def _amount(found: Mapping[str, Any], name: str) -> str:
+    """An amount of a recipe as it is weighed; a run of before has no `shown`."""
+    return found["shown"][name] if "shown" in found else number(found["recipe"][name])
+
+
 def _setting(value: float | Mapping[str, float]) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return number(value)
     visible = 1e-4 * math.hypot(*value.values())  # what four digits of the whole number show
     real, imag = (value[part] if abs(value[part]) > visible else 0.0 for part in ("real", "imag"))
-    return f"{real:.4g} {'-' if imag < 0 else '+'} {abs(imag):.4g}i"
+    return f"{number(real)} {'-' if imag < 0 else '+'} {number(abs(imag))}i"
 
 
 Row = tuple[str, str, str, str]
@@ -97,13 +103,13 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
     if "liking" in result:
         yield from _liking(result)
     if "cost" in result:
-        yield "price", f"{result['cost']:.4g}", "sum of price × amount", ""
-    score = f"{result['score']:.5g}" if "score" in result else short(result["status"]["score"])
+        yield "price", number(result["cost"]), "sum of price × amount", ""
+    score = number(result["score"], 5) if "score" in result else short(result["status"]["score"])
     yield "score", score, f"{certificate['agreeing']} of {certificate['starts']} starts agree", ""
     if not certificate["stationary"]:
         yield (
             "slope",
-            f"{certificate['stationarity']:.3g}",
+            number(certificate["stationarity"], 3),
             "of the score, per range of an ingredient: not a peak yet",
             "",
         )
@@ -174,7 +180,7 @@ def _tasted(tasted: Mapping[str, Any]) -> Row:
     liked = f"best liked of those tasted: {best['recipe']}, by {100 * best['liked']:.0f} % of {best['responses']}"
     if tasted["inside"]:
         return "tasted", "inside", f"a mixture of what was tasted; {liked}", "inside"
-    return "tasted", "outside", f"{tasted['distance']:.2g} ranges outside what was tasted; {liked}", "inside"
+    return "tasted", "outside", f"{number(tasted['distance'], 2)} ranges outside what was tasted; {liked}", "inside"
 
 
 def _fit(likelihood: Mapping[str, Any]) -> str:

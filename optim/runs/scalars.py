@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float
 
+from optim.config.numbers import number
 from optim.models.space import RecipeSpace
 from optim.study.stage import Stage
 from optim.train.measure import QUANTILES
@@ -69,7 +70,8 @@ def worst_customers(stage: Stage, record: ChunkRecord) -> str:
     if customers is None or names is None or not record.logged:
         return ""
     worst = zip(customers.worst, customers.worst_norms, strict=True)
-    rows = [f"| {names[int(i)]} | {norm:.6g} |" for i, norm in worst if norm >= 0]  # −1: a place of a short batch
+    # −1: a place of a short batch
+    rows = [f"| {names[int(i)]} | {number(float(norm), 6)} |" for i, norm in worst if norm >= 0]
     return "\n".join(["| customer | gradient norm |", "|---|---|", *rows])
 
 
