@@ -66,7 +66,7 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     objective = stage.objective
     assert isinstance(objective, CakeObjective)
     constants: CakeConstants = stage.constants(state.parameters).objective
-    cakes = state.parameters["cake"]
+    cakes = state.ended[stage.name].cake
     layout = cake_layout(study.space)
     recipes = np.asarray(layout.ravel(jax.tree.map(jnp.asarray, cakes)))
     of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)

@@ -11,6 +11,9 @@ from rich.text import Text
 
 from optim.config.numbers import number
 
+MOST_SHOWN = 20
+"""Numbers of a module without names for its coefficients that the screen shows."""
+
 
 def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The coefficients with what is known of their uncertainty, then those of a group with some left out.
@@ -20,13 +23,16 @@ def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType
     """
     if "parameters" not in likelihood:
         return
-    groups = _groups(likelihood)
     certificate = likelihood.get("certificate", {})
     label = (
         "estimate" if certificate.get("settled", True) or certificate.get("status") != "not settled" else "not settled"
     )
     if any("penalty" in text for text in certificate.get("modifications", ())):
         label += ", penalised"
+    if not {"weights", "by_group"} & set(likelihood["parameters"]):
+        yield from parameter_table(likelihood["parameters"], label=label)
+        return
+    groups = _groups(likelihood)
     if len(groups) == 1:
         yield _of_one(next(iter(groups.values())), label=label)
     else:
@@ -37,6 +43,33 @@ def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType
             where = f" of {name}" if len(groups) > 1 else ""
             yield Text(f"\nThe same utility{where} with {left_out} left out", style="bold")
             yield _of_one(found["reduced"], label=label)
+
+
+def parameter_table(parameters: Mapping[str, Any], *, label: str) -> Iterator[RenderableType]:
+    """The first numbers of a module whose parameters have no names but their paths in it.
+
+    Args:
+        parameters: numbers, or lists of lists of them, by path.
+        label: over the numbers.
+    """
+    entries = [entry for path, values in parameters.items() for entry in _entries(path, values)]
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("parameter")
+    table.add_column(label, justify="right")
+    for path, value in entries[:MOST_SHOWN]:
+        table.add_row(Text(path), number(value))  # as text: an index in brackets is no markup
+    yield table
+    if len(entries) > MOST_SHOWN:
+        yield Text(f"and {len(entries) - MOST_SHOWN} more, which stand in result.json")
+
+
+def _entries(path: str, values: Any) -> Iterator[tuple[str, float]]:
+    """Single numbers of nested lists, with their indices."""
+    if not isinstance(values, list):
+        yield path, values
+        return
+    for at, inner in enumerate(values):
+        yield from _entries(f"{path}[{at}]", inner)
 
 
 def _groups(likelihood: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optim.cli.coefficients import coefficient_tables
+from optim.cli.coefficients import coefficient_tables, parameter_table
 from optim.config.naming import parts
 from optim.config.numbers import number
 
@@ -18,13 +18,17 @@ CHECKED = "computed and checked"
 
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The best cake, what was learned of the customers, and what to know of both, each under its heading.
+    """The best recipe of each bake, what was learned of the customers, and what to know of both, each under its heading.
 
     Args:
         result: contents of result.json.
     """
-    if "recipe" in result:
-        yield heading("The best cake")
+    likelihood = {key: result[key] for key in ("likelihood",) if key in result}
+    for name, baked in result.get("bakes", {}).items():
+        yield heading(f"The best recipe of {name}")
+        yield _cake(baked | likelihood)
+    if "recipe" in result and "bakes" not in result:
+        yield heading("The best recipe")
         yield _cake(result)
     if "likelihood" in result:
         yield heading(_fit(result["likelihood"]))
@@ -33,6 +37,9 @@ def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         if "null" in result["likelihood"]:
             yield Text(_quality(result["likelihood"]))
         yield from coefficient_tables(result["likelihood"])
+    if "property_parameters" in result:
+        yield heading("The property model")
+        yield from parameter_table(result["property_parameters"], label="value")
     if result.get("warnings"):
         yield heading("What to know")
         for one in result["warnings"]:

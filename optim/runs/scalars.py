@@ -79,6 +79,8 @@ def worth_table(result: Mapping[str, Any]) -> str:
     """A table (Markdown) of what the numbers of an answer are worth, and of what a reader should know."""
     likelihood = result.get("likelihood", {}).get("certificate", {})
     status = {**result.get("status", {}), **({"fit": likelihood["status"]} if likelihood else {})}
+    for name, baked in result.get("bakes", {}).items():
+        status |= {f"{name}: {key}": worth for key, worth in baked["status"].items()}
     rows = [f"| {name} | {worth} | |" for name, worth in status.items()]
     rows += [f"| {one['about']} | {one['status']} | {one['text']} |" for one in result.get("warnings", ())]
     return "\n".join(["| what | status | |", "|---|---|---|", *rows])
