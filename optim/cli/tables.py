@@ -18,7 +18,7 @@ CHECKED = "computed and checked"
 
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The best recipe of each bake, what was learned of the customers, and what to know of both, each under its heading.
+    """The best recipe of each bake, what was learned of the customers, and what to know, each under its heading.
 
     Args:
         result: contents of result.json.
