@@ -123,6 +123,8 @@ def _certificate(cake: BakedCake) -> dict[str, Any]:
     }
     if certificate.left_out:
         found["left_out"] = certificate.left_out
+    if certificate.higher is not None:
+        found["higher_elsewhere"] = certificate.higher
     if certificate.spread:
         found["spread"] = {name: list(ends) for name, ends in certificate.spread.items()}
     if certificate.unread:
@@ -295,8 +297,15 @@ def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
             f"stages.{stage.name}.length, or take another learning rate"
         )
         found.append(Caveat("score", NOT_SETTLED, text))
+    if certificate.higher is not None:
+        text = (
+            "training has gone past the peak: a recipe that nobody trained, the centre or one at random, scores "
+            f"{number(certificate.higher)} where the best one that was baked scores {number(certificate.score)}; "
+            f"lower the learning rate of stages.{stage.name}, or raise its length"
+        )
+        found.append(Caveat("score", NOT_SETTLED, text))
     for name, (low, high) in certificate.spread.items():
-        if name not in certificate.unread:
+        if name not in certificate.unread and certificate.higher is None:  # else the starts agree on nothing
             text = f"{name} is anything from {number(low)} to {number(high)} among the starts that agree in score"
             found.append(Caveat(f"recipe.{name}", NOT_DETERMINED, text))
     for name in certificate.unread:

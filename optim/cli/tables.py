@@ -15,6 +15,7 @@ from optim.config.naming import parts
 from optim.config.numbers import number
 
 CHECKED = "computed and checked"
+NOT_SETTLED = "not settled"
 
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -25,10 +26,10 @@ def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """
     likelihood = {key: result[key] for key in ("likelihood",) if key in result}
     for name, baked in result.get("bakes", {}).items():
-        yield heading(f"The best recipe of {name}")
+        yield heading(f"The best recipe of {name}{_mark(baked)}")
         yield _cake(baked | likelihood)
     if "recipe" in result and "bakes" not in result:
-        yield heading("The best recipe")
+        yield heading(f"The best recipe{_mark(result)}")
         yield _cake(result)
     if "likelihood" in result:
         yield heading(_fit(result["likelihood"]))
@@ -44,6 +45,10 @@ def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield heading("What to know")
         for one in result["warnings"]:
             yield Text(f"- {one['status']}: {one['text']}", style="yellow")
+
+
+def _mark(baked: Mapping[str, Any]) -> str:
+    return f" ({NOT_SETTLED})" if baked.get("status", {}).get("recipe") == NOT_SETTLED else ""
 
 
 def heading(text: str) -> Text:
@@ -112,7 +117,12 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
     if "cost" in result:
         yield "price", number(result["cost"]), "sum of price × amount", ""
     score = number(result["score"], 5) if "score" in result else short(result["status"]["score"])
-    yield "score", score, f"{certificate['agreeing']} of {certificate['starts']} starts agree", ""
+    agreeing = f"{certificate['agreeing']} of {certificate['starts']} starts agree"
+    if "higher_elsewhere" in certificate:
+        agreeing += (
+            f": not settled, as a recipe that nobody trained scores {number(certificate['higher_elsewhere'], 5)}"
+        )
+    yield "score", score, agreeing, ""
     if not certificate["stationary"]:
         yield (
             "slope",
@@ -193,12 +203,19 @@ def _tasted(tasted: Mapping[str, Any]) -> Row:
 def _fit(likelihood: Mapping[str, Any]) -> str:
     """How well the customers are understood, in a line."""
     words = [f"What {likelihood['customers']} customers like"]
+    settled = "" if likelihood.get("certificate", {}).get("settled", True) else f" ({NOT_SETTLED})"
     if "log_likelihood" in likelihood:
-        words.append(f"log-likelihood {likelihood['log_likelihood']:.4f} over {likelihood['responses']} responses")
+        told = f"log-likelihood {_fixed(likelihood['log_likelihood'])}{settled}"
+        words.append(f"{told} over {likelihood['responses']} responses")
     if "log_likelihood" in likelihood.get("held_out", {}):
         held_out = likelihood["held_out"]
-        words.append(f"{held_out['log_likelihood']:.4f} over {held_out['responses']} held out")
+        words.append(f"{_fixed(held_out['log_likelihood'])} over {held_out['responses']} held out")
     return ", ".join([": ".join(words[:2]), *words[2:]])
+
+
+def _fixed(value: float) -> str:
+    """With four decimals; a number of astronomical size with an exponent."""
+    return f"{value:.4f}" if abs(value) < 1e9 else number(value)
 
 
 def _quality(likelihood: Mapping[str, Any]) -> str:
@@ -218,6 +235,6 @@ def _scores(scores: Mapping[str, Any]) -> str:
         return "not finite"
     null = scores["null"]
     return (
-        f"{scores['loss_per_response']:.4f} a response, Brier {scores['brier']:.4f}, accuracy {scores['accuracy']:.3f}"
-        f"; one rate for all: {null['log_likelihood']:.4f}, {null['brier']:.4f}, {null['accuracy']:.3f}"
+        f"{_fixed(scores['loss_per_response'])} a response, Brier {scores['brier']:.4f}, accuracy {scores['accuracy']:.3f}"
+        f"; one rate for all: {_fixed(null['log_likelihood'])}, {null['brier']:.4f}, {null['accuracy']:.3f}"
     )
