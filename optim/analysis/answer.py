@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from optim.analysis.cake_answer import (
-    BakedCake,
     Likings,
     NoAnswerError,
     bake_caveats,
@@ -26,6 +26,7 @@ from optim.analysis.fit_findings import Examiners, FitExaminer
 from optim.analysis.forewarnings import forewarnings
 from optim.analysis.idle_limits import idle_limits
 from optim.analysis.panel_answer import likelihood_answer, standard_error_scores
+from optim.analysis.parameters import few_parameters
 from optim.analysis.tasted_answer import TastedRecipes, tasted_answer, whereabouts
 from optim.analysis.uncertainty import Scores
 from optim.analysis.verdicts import CHECKED, NOT_KNOWN, Caveat, Status, worst
@@ -69,13 +70,22 @@ def answer(study: Study, state: State, examiners: Examiners | None = None) -> di
     caveats += idle_limits(study, state)
     result: dict[str, Any] = {}
     if bakes:
-        cake = best_cake(study, bakes[-1], state)
-        result |= _baked(study, bakes[-1], cake, fitted, member, rests_on, caveats)
+        found = {stage.name: _baked(study, stage, state, fitted, member, rests_on) for stage in bakes}
+        result |= found[bakes[-1].name][0]
+        if len(bakes) > 1:
+            result["bakes"] = {name: _with_warnings(baked, of_bake) for name, (baked, of_bake) in found.items()}
+        for name, (_, of_bake) in found.items():
+            caveats += of_bake if len(bakes) == 1 else [one.of_bake(name) for one in of_bake]
     if fitted is not None:
         result["likelihood"] = likelihood_answer(study, fitted.examiner, fitted.findings, fitted.scores, member)
-    if caveats:
-        result["warnings"] = [one.as_json() for one in dict.fromkeys(caveats)]
-    return _without_holes(result)
+    if study.config.model.properties is not None:
+        few = few_parameters(member, "properties")
+        result |= {"property_parameters": few} if few else {}
+    return _without_holes(_with_warnings(result, caveats))
+
+
+def _with_warnings(result: dict[str, Any], caveats: Sequence[Caveat]) -> dict[str, Any]:
+    return result | ({"warnings": [one.as_json() for one in dict.fromkeys(caveats)]} if caveats else {})
 
 
 def _fits(study: Study) -> tuple[Stage | None, list[Stage]]:
@@ -112,13 +122,16 @@ def _fitted(study: Study, examiner: FitExaminer, member: Parameters, rests_on: S
 def _baked(
     study: Study,
     stage: Stage,
-    cake: BakedCake,
+    state: State,
     fitted: _Fitted | None,
     member: Parameters,
     rests_on: Status,
-    caveats: list[Caveat],
-) -> dict[str, Any]:
-    """The best cake with P(like), its place among what was tasted, and what each number is worth."""
+) -> tuple[dict[str, Any], list[Caveat]]:
+    """The best cake of a bake with P(like), its place among what was tasted, and what each number is worth; and what a
+    reader should know of it.
+    """
+    caveats: list[Caveat] = []
+    cake = best_cake(study, stage, state)
     result = cake_answer(study, stage, cake)
     of_bake = bake_caveats(cake, stage)
     under = CHECKED if cake.reads_liking else rests_on
@@ -145,8 +158,7 @@ def _baked(
     if known:
         result["score"] = cake.certificate.score
     result["status"] = status
-    caveats += of_bake
-    return result
+    return result, [*caveats, *of_bake]
 
 
 def _without_holes(found: dict[str, Any]) -> dict[str, Any]:

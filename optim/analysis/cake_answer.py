@@ -17,8 +17,10 @@ from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.panel_answer import unasked_customers
 from optim.analysis.uncertainty import Liking, Scores, Standing, liking_at, mean_liking, sigma
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status, worst
+from optim.analysis.weighed import weighed
 from optim.config import schema
 from optim.config.modifications import modifications
+from optim.config.numbers import number
 from optim.losses.cake import CakeConstants, CakeObjective, is_liking_alone
 from optim.losses.objective import Parameters
 from optim.optimize.certificate import Certificate, certify
@@ -64,7 +66,7 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     objective = stage.objective
     assert isinstance(objective, CakeObjective)
     constants: CakeConstants = stage.constants(state.parameters).objective
-    cakes = state.parameters["cake"]
+    cakes = state.ended[stage.name].cake
     layout = cake_layout(study.space)
     recipes = np.asarray(layout.ravel(jax.tree.map(jnp.asarray, cakes)))
     of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)
@@ -92,6 +94,7 @@ def cake_answer(study: Study, stage: Stage, cake: BakedCake) -> dict[str, Any]:
     model = study.model(cake.constants.model)
     result: dict[str, Any] = {
         "recipe": named(names, cake.amounts),
+        "shown": weighed(study.space, cake.amounts),
         "units": {name: unit for name, unit in zip(names, study.space.units, strict=True) if unit},
     }
     if settings:
@@ -120,6 +123,8 @@ def _certificate(cake: BakedCake) -> dict[str, Any]:
     }
     if certificate.left_out:
         found["left_out"] = certificate.left_out
+    if certificate.higher is not None:
+        found["higher_elsewhere"] = certificate.higher
     if certificate.spread:
         found["spread"] = {name: list(ends) for name, ends in certificate.spread.items()}
     if certificate.unread:
@@ -288,13 +293,20 @@ def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
         found.append(Caveat("recipe", NOT_SETTLED, text))
     if not certificate.stationary:
         text = (
-            f"the score still changes by {_slope(cake):.3g} per range of an ingredient: raise "
+            f"the score still changes by {number(_slope(cake), 3)} per range of an ingredient: raise "
             f"stages.{stage.name}.length, or take another learning rate"
         )
         found.append(Caveat("score", NOT_SETTLED, text))
+    if certificate.higher is not None:
+        text = (
+            "training has gone past the peak: a recipe that nobody trained, the centre or one at random, scores "
+            f"{number(certificate.higher)} where the best one that was baked scores {number(certificate.score)}; "
+            f"lower the learning rate of stages.{stage.name}, or raise its length"
+        )
+        found.append(Caveat("score", NOT_SETTLED, text))
     for name, (low, high) in certificate.spread.items():
-        if name not in certificate.unread:
-            text = f"{name} is anything from {low:.4g} to {high:.4g} among the starts that agree in score"
+        if name not in certificate.unread and certificate.higher is None:  # else the starts agree on nothing
+            text = f"{name} is anything from {number(low)} to {number(high)} among the starts that agree in score"
             found.append(Caveat(f"recipe.{name}", NOT_DETERMINED, text))
     for name in certificate.unread:
         text = f"the score does not depend on {name}: it stays where it started; hold it with `fixed`"

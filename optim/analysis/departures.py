@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Float64
 
 from optim.analysis.design import in_float64, is_constant, is_held
 from optim.config import schema
+from optim.config.numbers import number
 from optim.losses.objective import Parameters
 from optim.models.features import FeatureMap
 from optim.models.flat import Flat
@@ -46,7 +47,8 @@ class Departure:
 
     def __str__(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
-        return f"{self.name} is held at {self.held:.6g}{unit} and was {self.tasted:.6g}{unit} in every tasted recipe"
+        held, tasted = number(self.held, 6), number(self.tasted, 6)
+        return f"{self.name} is held at {held}{unit} and was {tasted}{unit} in every tasted recipe"
 
 
 def unknown_effect(found: tuple[Departure, ...]) -> str:

@@ -25,11 +25,12 @@ from optim.analysis.evidence import (
 )
 from optim.analysis.fit_certificate import FitCertificate, FitFindings
 from optim.analysis.identifiability import Determined, determined_by, reasons
-from optim.analysis.prediction import log_likelihood, one_mean_a_recipe
+from optim.analysis.prediction import log_likelihood, null_model, one_mean_a_recipe, predicted
 from optim.analysis.total_loss import Bound, TotalLoss
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat
 from optim.config import schema
 from optim.config.modifications import modifications, modifications_of_updates
+from optim.config.numbers import number
 from optim.config.optimizers import Lbfgs, Newton
 from optim.data.tallies import Tally, tally
 from optim.losses.likelihood import PanelObjective
@@ -175,21 +176,27 @@ class FitExaminer:
             curvature, exact = general_curvature(at, self._work // CURVE_SHARE + MOMENT)
             curvatures, norm = [curvature], float(np.linalg.norm(at.gradient))
         delta = None
+        lost = self._lost(model_parameters) if self.is_likelihood else ""
         if self.is_likelihood:
             delta = decrement(curvatures)
             settled, text = self._judged(curvatures, delta, stopped_early)
+            if lost:  # P(like) may be 0 or 1 to the last bit, and then nothing bends: δ says nothing
+                delta = delta if delta > SETTLED else math.inf
+                settled, text = False, f"{lost}; {self._remedy()}"
         else:
-            settled, text = self._judged_by_gradient(norm, self._at(model_parameters).noise)
+            settled, text = self._judged_by_gradient(norm, self._at(model_parameters), curvatures)
         status = CHECKED if settled else NOT_SETTLED
         flat = "" if blocks or not settled else self._flat(model_parameters, curvatures[0], exact)
         if flat:
             status, text = NOT_DETERMINED, text + flat
-        if growth:
+        if growth and (self.is_likelihood or settled):
             settled, status, text = False, NOT_DETERMINED, growth
+        elif growth:
+            text = f"{growth}; {text}"
         separated = [one.separation.text for one in blocks if one.separation is not None]
         if separated and not self.is_penalised:
             some = any(one.curvature.rank for one in blocks)  # have a finite value
-            rest = "" if settled or not some else f"; the others have not settled: {text}"
+            rest = "" if settled or not (some or lost) else f"; the others have not settled: {text}"
             settled = settled and some
             status, text = NOT_DETERMINED, f"{'; '.join(separated)}: no finite coefficients are best{rest}"
         return FitCertificate(
@@ -223,7 +230,8 @@ class FitExaminer:
             return False, f"not a minimum: the Hessian has a negative eigenvalue; {self._remedy()}"
         if not delta <= SETTLED:
             why = "early stopping went back to where the held-out loss was lowest" if stopped_early else self._remedy()
-            return False, f"off by up to {delta:.3g} standard errors; {why}"
+            far = ": the coefficients say nothing" if delta > NOTHING else ""
+            return False, f"off by up to {number(delta, 3)} standard errors{far}; {why}"
         return True, f"within {_shown(delta)} standard errors of the best coefficients"
 
     def _flat(self, model_parameters: Parameters, curvature: Curvature, exact: bool) -> str:
@@ -234,11 +242,32 @@ class FitExaminer:
         bends = "that bend" if exact else "that were looked at"
         return f" in the {curvature.rank} directions of {count} {bends}; nothing is known of the others"
 
-    def _judged_by_gradient(self, norm: float, noise: float) -> tuple[bool, str]:
+    def _judged_by_gradient(self, norm: float, at: Bound, curvatures: list[Curvature]) -> tuple[bool, str]:
         """A loss that is no likelihood has no standard errors: its gradient is compared with what chance makes it."""
-        share = norm / noise if noise > 0 else 0.0
+        noise = at.noise
+        share = norm / noise if 0 < noise < math.inf else 0.0 if norm == 0 else math.inf
         text = f"the gradient is {_shown(share)} of what single responses make it by chance"
-        return (True, text) if share <= SETTLED else (False, f"{text}; {self._remedy()}")
+        if share <= SETTLED:
+            return True, text
+        loss = f"the loss is {number(at.value * self._per_loss)}, its gradient {number(norm * self._per_loss, 3)}"
+        bends = all(one.is_convex and one.rank for one in curvatures)
+        endless = "" if bends else ", and it does not bend upwards: has it a lower bound?"
+        return False, f"{loss}; {text}{endless}; {self._remedy()}"
+
+    def _lost(self, model_parameters: Parameters) -> str:
+        """That a fit predicts worse than a coin and far worse than one rate for all, in words; else empty."""
+        counted = self.counted
+        if counted is None:
+            return ""
+        rate = float(counted.likes.sum() / (counted.likes.sum() + counted.dislikes.sum()))
+        fitted = predicted(counted.likes, counted.dislikes, self._utilities(model_parameters))
+        null = null_model(counted.likes, counted.dislikes, rate)
+        if not fitted.loss_per_response > max(LOST * null.loss_per_response, math.log(2)):
+            return ""
+        return (
+            f"the log-likelihood is {number(-fitted.loss_per_response)} a response, where one rate for all has "
+            f"{number(-null.loss_per_response)}: the coefficients say nothing"
+        )
 
     def _remedy(self) -> str:
         """What to do about a fit that has not settled."""
@@ -279,7 +308,7 @@ class FitExaminer:
             note = "what the data do not determine is what the penalty makes of it"
             found.append(Caveat(PARAMETERS, NOT_DETERMINED, note))
         separated = any(one.separation is not None for one in blocks)
-        unsettled = not certificate.settled and certificate.rank > 0
+        unsettled = not certificate.settled and (certificate.rank > 0 or not separated)
         if unsettled or (certificate.status == NOT_DETERMINED and not separated):
             status = NOT_SETTLED if separated else certificate.status
             told = "has not settled" if status == NOT_SETTLED else "is not determined"
@@ -384,6 +413,10 @@ def fixed_features(study: Study, model_parameters: Parameters) -> dict[str, floa
     return found
 
 
+NOTHING = 1e3
+"""Coefficients that are off by more standard errors than these say nothing."""
+LOST = 10.0
+"""So do those of a fit whose responses are this many times as unlikely, in nats, as with one rate for all."""
 ENOUGH = 10
 """Responses that a cell must have on average for its mean to be about normal."""
 REJECTED = 1e-3

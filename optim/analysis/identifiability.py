@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from optim.analysis.design import Block, is_constant
+from optim.config.numbers import number
 from optim.models.coefficients import CONSTANT
 
 RANK = 1e-7
@@ -156,8 +157,8 @@ def _hardly(block: Block, determined: Determined) -> tuple[str, ...]:
     if determined.condition <= HARDLY:
         return ()
     text = (
-        f"{block.place}the coefficients are hardly determined (condition {determined.condition:.2g}): one column of "
-        "the design all but follows from the others, as where amounts have one sum but for rounding"
+        f"{block.place}the coefficients are hardly determined (condition {number(determined.condition, 2)}): one "
+        "column of the design all but follows from the others, as where amounts have one sum but for rounding"
     )
     return (text,)
 
@@ -179,7 +180,7 @@ def _always(block: Block) -> list[str]:
         if not column[0]:
             found.append(f"{_where(block)}there was never any {name}, so nothing is known of what it does")
         elif block.has_constant:
-            same = f"{_where(block)}{name} was always {column[0]:.6g}"
+            same = f"{_where(block)}{name} was always {number(column[0], 6)}"
             found.append(f"{same}, so what it does there cannot be told from the constant")
     return found
 
@@ -226,7 +227,7 @@ def _relation(block: Block, names: Sequence[str], vector: Float64[np.ndarray, " 
     terms = "".join(
         _term(names[int(index)], float(factors[index] / unit), first=bool(index == parts[0])) for index in parts
     )
-    same = f"{_where(block)}{terms} is always {value / unit + 0.0:.6g}"
+    same = f"{_where(block)}{terms} is always {number(value / unit, 6)}"
     if not value:
         return f"{same}, so they cannot be told apart"
     if alone:
@@ -237,7 +238,7 @@ def _relation(block: Block, names: Sequence[str], vector: Float64[np.ndarray, " 
 def _term(name: str, factor: float, *, first: bool) -> str:
     sign = ("-" if factor < 0 else "") if first else (" - " if factor < 0 else " + ")
     size = abs(factor)
-    return f"{sign}{name}" if abs(size - 1) <= SEEN else f"{sign}{size:.4g} {name}"
+    return f"{sign}{name}" if abs(size - 1) <= SEEN else f"{sign}{number(size)} {name}"
 
 
 def _alike(block: Block, determined: Determined) -> list[str]:

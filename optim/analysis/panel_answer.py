@@ -13,6 +13,7 @@ from optim.analysis.evidence import BlockEvidence
 from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.fit_findings import FitExaminer
 from optim.analysis.identifiability import determined_by, reasons, reduction
+from optim.analysis.parameters import few_parameters
 from optim.analysis.prediction import Prediction, null_model, one_mean_a_recipe, predicted
 from optim.analysis.uncertainty import Estimate, Scores, customer_scores, estimates
 from optim.analysis.verdicts import CHECKED, NOT_SETTLED, Status
@@ -45,6 +46,9 @@ def likelihood_answer(
         found["design"] = _design(study, findings, training)
         if findings.design.utility is not None:  # a utility of the user's own has no names for its coefficients
             found |= _coefficients(study, examiner, findings, scores)
+    if isinstance(study.config.model.utility, schema.NetworkUtility | schema.OwnUtility):
+        few = few_parameters(member, "utility")
+        found |= {"parameters": few} if few else {}
     found["certificate"] = findings.certificate.as_json()
     return found
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 from optim.analysis.curvature_of_fit import basis_of
 from optim.analysis.design import Block
 from optim.analysis.identifiability import Determined, determined_by
+from optim.config.numbers import number
 from optim.models.coefficients import CONSTANT
 
 Vector = Float64[np.ndarray, " n"]
@@ -194,6 +195,6 @@ def _single(block: Block) -> str:
             (column[disliked].min(), column[liked].max(), "was not liked", "was"),
         ):
             if high > low:
-                more, less = f"of {high:.6g} or more {above}", f"{low:.6g} or less {below}"
+                more, less = f"of {number(high, 6)} or more {above}", f"{number(low, 6)} or less {below}"
                 return f"everything with {name} {more}, everything with {less}"
     return ""

@@ -16,6 +16,8 @@ from optim.analysis.cake_answer import BakedCake, Likings, liking_json
 from optim.analysis.design import in_float64
 from optim.analysis.tasted import Place, leverage, place_in_hull
 from optim.analysis.verdicts import NOT_DETERMINED, Caveat
+from optim.analysis.weighed import weighed
+from optim.config.numbers import number
 from optim.data.tallies import Tally
 from optim.losses.objective import Parameters
 from optim.models.space import RecipeSpace
@@ -169,10 +171,10 @@ def _beyond(tasted: TastedRecipes, place: Place) -> str:
     units = dict(zip(tasted.study.space.names, tasted.study.space.units, strict=True))
     unit = lambda name: "" if tasted.in_fractions or not units[name] else f" {units[name]}"
     parts = [
-        f"{name} {abs(value):.3g}{unit(name)} {'more' if value > 0 else 'less'}"
+        f"{name} {number(abs(value), 3)}{unit(name)} {'more' if value > 0 else 'less'}"
         for name, value in _by_name(tasted, place).items()
     ]
-    return f"{', '.join(parts)} than in the nearest mixture of tasted recipes ({place.distance:.2g} ranges away)"
+    return f"{', '.join(parts)} than in the nearest mixture of tasted recipes ({number(place.distance, 2)} ranges away)"
 
 
 def _leverage(study: Study, likings: Likings, amounts: Float64[np.ndarray, " n"]) -> dict[str, Any]:
@@ -214,4 +216,5 @@ def _best_inside(
 def _inside(study: Study, tasted: TastedRecipes, inside: Inside, likings: Likings) -> dict[str, Any]:
     mean, by_group = likings.of(inside.point, whereabouts(tasted, inside.point).outside)
     found: dict[str, Any] = {"recipe": dict(zip(study.space.names, inside.point.tolist(), strict=True))}
+    found["shown"] = weighed(study.space, inside.point)
     return found | {"gap": inside.gap, "liking": liking_json(mean, by_group)}

@@ -33,6 +33,11 @@ class Caveat:
     def __str__(self) -> str:
         return f"{self.status}: {self.text}"
 
+    def of_bake(self, name: str) -> Caveat:
+        """The same, where there are several bakes: it says which."""
+        about = self.about if self.about.startswith("stages.") else f"bakes.{name}.{self.about}"
+        return Caveat(about, self.status, f"{name}: {self.text}")
+
     def as_json(self) -> dict[str, str]:
         """Ready for result.json."""
         return asdict(self)

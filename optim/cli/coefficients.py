@@ -9,6 +9,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optim.config.numbers import number
+
+MOST_SHOWN = 20
+"""Numbers of a module without names for its coefficients that the screen shows."""
+
 
 def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The coefficients with what is known of their uncertainty, then those of a group with some left out.
@@ -18,13 +23,16 @@ def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType
     """
     if "parameters" not in likelihood:
         return
-    groups = _groups(likelihood)
     certificate = likelihood.get("certificate", {})
     label = (
         "estimate" if certificate.get("settled", True) or certificate.get("status") != "not settled" else "not settled"
     )
     if any("penalty" in text for text in certificate.get("modifications", ())):
         label += ", penalised"
+    if not {"weights", "by_group"} & set(likelihood["parameters"]):
+        yield from parameter_table(likelihood["parameters"], label=label)
+        return
+    groups = _groups(likelihood)
     if len(groups) == 1:
         yield _of_one(next(iter(groups.values())), label=label)
     else:
@@ -35,6 +43,33 @@ def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType
             where = f" of {name}" if len(groups) > 1 else ""
             yield Text(f"\nThe same utility{where} with {left_out} left out", style="bold")
             yield _of_one(found["reduced"], label=label)
+
+
+def parameter_table(parameters: Mapping[str, Any], *, label: str) -> Iterator[RenderableType]:
+    """The first numbers of a module whose parameters have no names but their paths in it.
+
+    Args:
+        parameters: numbers, or lists of lists of them, by path.
+        label: over the numbers.
+    """
+    entries = [entry for path, values in parameters.items() for entry in _entries(path, values)]
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("parameter")
+    table.add_column(label, justify="right")
+    for path, value in entries[:MOST_SHOWN]:
+        table.add_row(Text(path), number(value))  # as text: an index in brackets is no markup
+    yield table
+    if len(entries) > MOST_SHOWN:
+        yield Text(f"and {len(entries) - MOST_SHOWN} more, which stand in result.json")
+
+
+def _entries(path: str, values: Any) -> Iterator[tuple[str, float]]:
+    """Single numbers of nested lists, with their indices."""
+    if not isinstance(values, list):
+        yield path, values
+        return
+    for at, inner in enumerate(values):
+        yield from _entries(f"{path}[{at}]", inner)
 
 
 def _groups(likelihood: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -77,10 +112,10 @@ def _of_one(found: Mapping[str, Any], *, label: str) -> Table:
         if name not in values:
             table.add_row(name, _missing(found, name), *([""] * 4 if sure else []))
             continue
-        cells = [f"{values[name]:.4g}"]
+        cells = [number(values[name])]
         if sure:
             cells += [_number(column.get(name)) for column in columns]
-            cells.append("{:.4g} to {:.4g}".format(*intervals[name]) if name in intervals else "")
+            cells.append(" to ".join(map(number, intervals[name])) if name in intervals else "")
         table.add_row(name, *cells)
     return table
 
@@ -104,7 +139,7 @@ def _with_error(found: Mapping[str, Any], name: str) -> str:
     values, errors = _flat(found["parameters"]), _flat(found.get("standard_errors", {}))
     if name not in values:
         return _missing(found, name)
-    return f"{values[name]:.4g}" + (f" ± {errors[name]:.2g}" if name in errors else "")
+    return number(values[name]) + (f" ± {number(errors[name], 2)}" if name in errors else "")
 
 
 def _missing(found: Mapping[str, Any], name: str) -> str:
@@ -113,4 +148,4 @@ def _missing(found: Mapping[str, Any], name: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return "" if value is None else number(value, 3)

@@ -9,6 +9,7 @@ from rich.console import Console
 from optim.cli.exits import FAILED
 from optim.cli.importing import importing
 from optim.config.loading import load
+from optim.config.numbers import number
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
             for check in check_study(config):
                 console.print(f"\n{check.stage}: {check.function}", style="bold", highlight=False)
                 if check.recipe:
-                    recipe = ", ".join(f"{name} {value:.4g}" for name, value in check.recipe.items())
+                    recipe = ", ".join(f"{name} {number(value)}" for name, value in check.recipe.items())
                     console.print(f"at {recipe}", highlight=False, soft_wrap=True)
                 console.print(str(check.report), highlight=False, soft_wrap=True, markup=False)
                 for text in check.modifications:

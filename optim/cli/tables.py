@@ -10,20 +10,26 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optim.cli.coefficients import coefficient_tables
+from optim.cli.coefficients import coefficient_tables, parameter_table
 from optim.config.naming import parts
+from optim.config.numbers import number
 
 CHECKED = "computed and checked"
+NOT_SETTLED = "not settled"
 
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The best cake, what was learned of the customers, and what to know of both, each under its heading.
+    """The best recipe of each bake, what was learned of the customers, and what to know, each under its heading.
 
     Args:
         result: contents of result.json.
     """
-    if "recipe" in result:
-        yield heading("The best cake")
+    likelihood = {key: result[key] for key in ("likelihood",) if key in result}
+    for name, baked in result.get("bakes", {}).items():
+        yield heading(f"The best recipe of {name}{_mark(baked)}")
+        yield _cake(baked | likelihood)
+    if "recipe" in result and "bakes" not in result:
+        yield heading(f"The best recipe{_mark(result)}")
         yield _cake(result)
     if "likelihood" in result:
         yield heading(_fit(result["likelihood"]))
@@ -32,10 +38,17 @@ def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
         if "null" in result["likelihood"]:
             yield Text(_quality(result["likelihood"]))
         yield from coefficient_tables(result["likelihood"])
+    if "property_parameters" in result:
+        yield heading("The property model")
+        yield from parameter_table(result["property_parameters"], label="value")
     if result.get("warnings"):
         yield heading("What to know")
         for one in result["warnings"]:
             yield Text(f"- {one['status']}: {one['text']}", style="yellow")
+
+
+def _mark(baked: Mapping[str, Any]) -> str:
+    return f" ({NOT_SETTLED})" if baked.get("status", {}).get("recipe") == NOT_SETTLED else ""
 
 
 def heading(text: str) -> Text:
@@ -63,28 +76,33 @@ def _cake(result: Mapping[str, Any]) -> Table:
         table.add_row(name, value, *([] if inside is None else [within]), unit, note)
 
     active = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in result["certificate"]["active"]}
-    for name, amount in result["recipe"].items():
+    for name in result["recipe"]:
         note = f"at its {active[name]}imum" if name in active else ""
-        within = "" if inside is None else f"{inside['recipe'][name]:.4g}"
-        add(name, f"{amount:.4g}", result["units"].get(name, ""), note, within)
+        within = "" if inside is None else _amount(inside, name)
+        add(name, _amount(result, name), result["units"].get(name, ""), note, within)
     for name, value in result.get("settings", {}).items():
         names = parts(name, not isinstance(value, float))
         note = ", ".join(f"{part} at its {active[part]}imum" for part in names if part in active)
         add(name, _setting(value), result["units"].get(name, ""), note.removeprefix(f"{name} "))
     table.add_section()
     for name, value in result.get("properties", {}).items():
-        add(name, f"{value:.4g}")
+        add(name, number(value))
     for name, value, note, within in _verdict(result):
         add(name, value, "", note, within)
     return table
 
 
+def _amount(found: Mapping[str, Any], name: str) -> str:
+    """An amount of a recipe as it is weighed; a run of before has no `shown`."""
+    return found["shown"][name] if "shown" in found else number(found["recipe"][name])
+
+
 def _setting(value: float | Mapping[str, float]) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return number(value)
     visible = 1e-4 * math.hypot(*value.values())  # what four digits of the whole number show
     real, imag = (value[part] if abs(value[part]) > visible else 0.0 for part in ("real", "imag"))
-    return f"{real:.4g} {'-' if imag < 0 else '+'} {abs(imag):.4g}i"
+    return f"{number(real)} {'-' if imag < 0 else '+'} {number(abs(imag))}i"
 
 
 Row = tuple[str, str, str, str]
@@ -97,13 +115,18 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
     if "liking" in result:
         yield from _liking(result)
     if "cost" in result:
-        yield "price", f"{result['cost']:.4g}", "sum of price × amount", ""
-    score = f"{result['score']:.5g}" if "score" in result else short(result["status"]["score"])
-    yield "score", score, f"{certificate['agreeing']} of {certificate['starts']} starts agree", ""
+        yield "price", number(result["cost"]), "sum of price × amount", ""
+    score = number(result["score"], 5) if "score" in result else short(result["status"]["score"])
+    agreeing = f"{certificate['agreeing']} of {certificate['starts']} starts agree"
+    if "higher_elsewhere" in certificate:
+        agreeing += (
+            f": not settled, as a recipe that nobody trained scores {number(certificate['higher_elsewhere'], 5)}"
+        )
+    yield "score", score, agreeing, ""
     if not certificate["stationary"]:
         yield (
             "slope",
-            f"{certificate['stationarity']:.3g}",
+            number(certificate["stationarity"], 3),
             "of the score, per range of an ingredient: not a peak yet",
             "",
         )
@@ -174,18 +197,25 @@ def _tasted(tasted: Mapping[str, Any]) -> Row:
     liked = f"best liked of those tasted: {best['recipe']}, by {100 * best['liked']:.0f} % of {best['responses']}"
     if tasted["inside"]:
         return "tasted", "inside", f"a mixture of what was tasted; {liked}", "inside"
-    return "tasted", "outside", f"{tasted['distance']:.2g} ranges outside what was tasted; {liked}", "inside"
+    return "tasted", "outside", f"{number(tasted['distance'], 2)} ranges outside what was tasted; {liked}", "inside"
 
 
 def _fit(likelihood: Mapping[str, Any]) -> str:
     """How well the customers are understood, in a line."""
     words = [f"What {likelihood['customers']} customers like"]
+    settled = "" if likelihood.get("certificate", {}).get("settled", True) else f" ({NOT_SETTLED})"
     if "log_likelihood" in likelihood:
-        words.append(f"log-likelihood {likelihood['log_likelihood']:.4f} over {likelihood['responses']} responses")
+        told = f"log-likelihood {_fixed(likelihood['log_likelihood'])}{settled}"
+        words.append(f"{told} over {likelihood['responses']} responses")
     if "log_likelihood" in likelihood.get("held_out", {}):
         held_out = likelihood["held_out"]
-        words.append(f"{held_out['log_likelihood']:.4f} over {held_out['responses']} held out")
+        words.append(f"{_fixed(held_out['log_likelihood'])} over {held_out['responses']} held out")
     return ", ".join([": ".join(words[:2]), *words[2:]])
+
+
+def _fixed(value: float) -> str:
+    """With four decimals; a number of astronomical size with an exponent."""
+    return f"{value:.4f}" if abs(value) < 1e9 else number(value)
 
 
 def _quality(likelihood: Mapping[str, Any]) -> str:
@@ -205,6 +235,6 @@ def _scores(scores: Mapping[str, Any]) -> str:
         return "not finite"
     null = scores["null"]
     return (
-        f"{scores['loss_per_response']:.4f} a response, Brier {scores['brier']:.4f}, accuracy {scores['accuracy']:.3f}"
-        f"; one rate for all: {null['log_likelihood']:.4f}, {null['brier']:.4f}, {null['accuracy']:.3f}"
+        f"{_fixed(scores['loss_per_response'])} a response, Brier {scores['brier']:.4f}, accuracy {scores['accuracy']:.3f}"
+        f"; one rate for all: {_fixed(null['log_likelihood'])}, {null['brier']:.4f}, {null['accuracy']:.3f}"
     )

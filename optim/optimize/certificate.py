@@ -69,6 +69,9 @@ class Certificate:
             ingredient that alone fills up what the others leave.
         saturation: None where the score is not P(like), or not saturated.
         left_out: how many starts came to numbers that are not finite; nothing else here is about them.
+        higher: the highest score of some recipes that nobody trained (the centre, and random ones), where it is higher;
+            else None. A slope does not tell: far from a peak, in a corner that too large a step has jumped to, a score
+            may be flat.
     """
 
     starts: int
@@ -83,6 +86,7 @@ class Certificate:
     unread: tuple[str, ...]
     saturation: Saturation | None
     left_out: int
+    higher: float | None
 
 
 class _Survey(NamedTuple):
@@ -140,7 +144,15 @@ def certify(
         unread=_unread(space, recipes, survey, log_odds, reads),
         saturation=found,
         left_out=len(trained) - len(whole),
+        higher=_higher(survey.values[len(recipes) :].astype(float), float(scores[best])),
     )
+
+
+def _higher(elsewhere: Float[np.ndarray, " points"], score: float) -> float | None:
+    """The highest score of untrained recipes, where it is higher by more than agreeing ones differ."""
+    finite = elsewhere[np.isfinite(elsewhere)]
+    highest = float(finite.max(initial=-np.inf))
+    return highest if np.isfinite(score) and highest > score + AGREEMENT * (1 + abs(score)) else None
 
 
 def _joined(reads: Reads) -> Score:

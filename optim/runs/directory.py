@@ -108,6 +108,11 @@ class RunDirectory:
         return self.path / "result.json"
 
     @property
+    def parameters(self) -> Path:
+        """The parameters of the likelihood model, written beside the answer."""
+        return self.path / "parameters.npz"
+
+    @property
     def recipes(self) -> Path:
         """Table of the recipes, where there are several audiences."""
         return self.path / "recipes.csv"

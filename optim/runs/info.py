@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import sys
@@ -11,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from optim.config.errors import Problem, UserError
@@ -153,6 +155,13 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, text + "\n")
+
+
+def write_parameters(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name, for `numpy.load`: the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 def load_result(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Float
 
+from optim.config.numbers import number
 from optim.models.space import RecipeSpace
 from optim.study.stage import Stage
 from optim.train.measure import QUANTILES
@@ -69,7 +70,8 @@ def worst_customers(stage: Stage, record: ChunkRecord) -> str:
     if customers is None or names is None or not record.logged:
         return ""
     worst = zip(customers.worst, customers.worst_norms, strict=True)
-    rows = [f"| {names[int(i)]} | {norm:.6g} |" for i, norm in worst if norm >= 0]  # −1: a place of a short batch
+    # −1: a place of a short batch
+    rows = [f"| {names[int(i)]} | {number(float(norm), 6)} |" for i, norm in worst if norm >= 0]
     return "\n".join(["| customer | gradient norm |", "|---|---|", *rows])
 
 
@@ -77,6 +79,8 @@ def worth_table(result: Mapping[str, Any]) -> str:
     """A table (Markdown) of what the numbers of an answer are worth, and of what a reader should know."""
     likelihood = result.get("likelihood", {}).get("certificate", {})
     status = {**result.get("status", {}), **({"fit": likelihood["status"]} if likelihood else {})}
+    for name, baked in result.get("bakes", {}).items():
+        status |= {f"{name}: {key}": worth for key, worth in baked["status"].items()}
     rows = [f"| {name} | {worth} | |" for name, worth in status.items()]
     rows += [f"| {one['about']} | {one['status']} | {one['text']} |" for one in result.get("warnings", ())]
     return "\n".join(["| what | status | |", "|---|---|---|", *rows])

@@ -7,11 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from optim.analysis.answer import NoAnswerError, answer, final_metrics
 from optim.analysis.fit_findings import Examiners
 from optim.analysis.forewarnings import forewarnings
+from optim.analysis.parameters import parameter_arrays
 from optim.autodiff.failures import raised_inside
 from optim.config.dumping import as_mapping, dump
 from optim.config.schema import Config
@@ -19,7 +21,7 @@ from optim.runs.checkpoints import Checkpoints, Restored
 from optim.runs.curves import Curves, open_curves
 from optim.runs.directory import RunDirectory
 from optim.runs.files import digest_of_text, write_atomically
-from optim.runs.info import EventName, RunInfo, Skip, Status, current_command, write_result
+from optim.runs.info import EventName, RunInfo, Skip, Status, current_command, write_parameters, write_result
 from optim.runs.observer import Observer
 from optim.runs.restore import open_checkpoints, restore_due
 from optim.runs.scalars import worth_table
@@ -201,6 +203,11 @@ class Session:
             result = answer(self.study, state, self.examiners)
         except NoAnswerError as error:
             raise DivergedError(f"{error}. {_REMEDY}") from error
+        member = jax.tree.map(lambda leaf: leaf[0], state.parameters["model"])
+        arrays = parameter_arrays(self.study, member)
+        if arrays:
+            write_parameters(self.directory.parameters, arrays)
+            result["parameters_file"] = self.directory.parameters.name
         self.step = step = int(state.step)
         metrics = final_metrics(result)
         curves.text(step + 1, "worth", worth_table(result))  # after `step`, so that a resume writes it anew

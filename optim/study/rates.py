@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from optim.config import schema
 from optim.config.durations import steps
+from optim.config.numbers import number
 from optim.config.optimizers import Rated
 from optim.config.schedules import JoinSchedules, Resolve, Schedule, ScheduleBase, SgdrSchedule
 from optim.optimize.chains import build_schedule
@@ -125,7 +126,7 @@ class _WarmUp:
             who, how = "the next schedule begins", "move the boundary"
         return (
             f"{self.place}: the warm-up takes {self.length} steps, and {who} after {self.ends - self.begins} of them, "
-            f"at a rate of {last:.4g} instead of {self.peak:.4g}; shorten {self.remedy}, or {how}"
+            f"at a rate of {number(last)} instead of {number(self.peak)}; shorten {self.remedy}, or {how}"
         )
 
 

@@ -36,7 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_train_prints_the_cake_and_what_to_type_next(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, output, _ = call(capsys, "train", "small.yaml", *QUICK)
     assert code == 0
-    assert "The best cake" in output
+    assert "The best recipe" in output
     assert "butter" in output
     assert "P(like)" in output
     assert "  tensorboard --logdir runs\n" in output
@@ -66,7 +66,7 @@ def test_an_interrupted_run_exits_75_and_goes_on(small_file: Path, capsys: pytes
     code, output, errors = call(capsys, "resume", "runs/small")
     assert code == 0
     assert "resuming at step 2" in errors
-    assert "The best cake" in output
+    assert "The best recipe" in output
 
 
 def test_a_diverged_run_exits_3(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

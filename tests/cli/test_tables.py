@@ -84,6 +84,14 @@ def test_everything_that_is_known_is_shown() -> None:
     assert "What to know" not in text
 
 
+def test_amounts_are_printed_as_they_are_weighed_and_no_number_has_an_exponent() -> None:
+    dough = {"recipe": {"flour": 14287.0, "salt": 1376.5892}, "shown": {"flour": "14287", "salt": "1376.6"}}
+    text = shown(BAKED | dough | {"properties": {"dough": 15663.6}, "cost": 23456.7, "score": -123456.7})
+    assert line(text, "flour") == "flour │ 14287 │ │"
+    assert line(text, "salt") == "salt │ 1376.6 │ │"
+    assert [line(text, name).split(" │ ")[1] for name in ("dough", "price", "score")] == ["15664", "23457", "-123457"]
+
+
 def test_a_coefficient_that_is_not_determined_says_so_in_its_place() -> None:
     likelihood = {
         **SCORES, "customers": 100, "certificate": CERTIFICATE,

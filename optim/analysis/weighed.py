@@ -1,0 +1,83 @@
+"""Amounts as they are printed: with the decimals that their ranges deserve, and adding up to the total exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from jaxtyping import Float
+
+from optim.models.space import RecipeSpace
+
+RESOLUTION = 1e-3
+"""Amounts are told at least as finely as this share of the range."""
+MORE_DECIMALS = 8
+"""How many may be added where amounts could else not add up within their bounds."""
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """Where an ingredient may go, as the config writes it."""
+
+    lower: Decimal
+    upper: Decimal
+
+    @property
+    def decimals(self) -> int:
+        """Decimals that resolve a thousandth of the range; none where the range is wide."""
+        width = float(self.upper - self.lower)
+        return max(0, -math.floor(math.log10(RESOLUTION * width))) if width > 0 else 0
+
+    def rounded(self, amount: Decimal, more: int) -> Decimal:
+        """An amount with the decimals of the range and some more; the bound, where it is as near as that."""
+        unit = Decimal(1).scaleb(-self.decimals - more)
+        for bound in (self.lower, self.upper):
+            if abs(amount - bound) <= unit / 2:
+                return bound
+        return min(max(amount.quantize(unit), self.lower), self.upper)
+
+    def holds(self, amount: Decimal) -> bool:
+        """Whether an amount is allowed."""
+        return self.lower <= amount <= self.upper
+
+
+def weighed(space: RecipeSpace, amounts: Float[np.ndarray, " n"]) -> dict[str, str]:
+    """Amounts as they are to be printed and weighed, by ingredient.
+
+    An amount at a bound is the bound. With a total they add up to it exactly: what rounding has left over goes to the
+    ingredient that this brings nearest to its own amount, by its range.
+    """
+    bounds = zip(space.lower.tolist(), space.upper.tolist(), strict=True)
+    intervals = [_Interval(Decimal(repr(lower)), Decimal(repr(upper))) for lower, upper in bounds]
+    exact = [Decimal(str(amount)) for amount in np.asarray(amounts)]
+    found = [one.rounded(amount, 0) for one, amount in zip(intervals, exact, strict=True)]
+    if space.total is not None:
+        total = Decimal(repr(float(space.total)))
+        tried = (_adding_up(intervals, exact, total, more) for more in range(MORE_DECIMALS))
+        found = next((one for one in tried if one is not None), found)
+    return {name: format(amount.normalize(), "f") for name, amount in zip(space.names, found, strict=True)}
+
+
+def _adding_up(
+    intervals: Sequence[_Interval], exact: Sequence[Decimal], total: Decimal, more: int
+) -> list[Decimal] | None:
+    """Rounded amounts that add up to the total; None where no single ingredient can take what rounding leaves over."""
+    found = [one.rounded(amount, more) for one, amount in zip(intervals, exact, strict=True)]
+    rest = total - sum(found)
+    if not rest:
+        return found
+    inside = [at for at, one in enumerate(intervals) if found[at] not in (one.lower, one.upper)]
+    able = [at for at in inside if intervals[at].holds(found[at] + rest)]
+    if not able:
+        return None
+
+    def missed(at: int) -> tuple[Decimal, Decimal]:
+        width = intervals[at].upper - intervals[at].lower
+        return abs(found[at] + rest - exact[at]) / width, -width
+
+    taker = min(able, key=missed)
+    found[taker] += rest
+    return found
