@@ -31,14 +31,18 @@ class Tables:
         recipes: amounts of each ingredient, one a recipe.
         likes: of each group, how many of its customers like each recipe; None for a recipe that nobody there tasted,
             and for a group that tasted none.
-        customers: how many each group has.
+        customers: how many each group has, or how many all of them have.
         total: of every recipe; None where there is none.
     """
 
     recipes: Mapping[str, Sequence[float]]
     likes: Mapping[str, Sequence[int | None] | None]
-    customers: int = 20
+    customers: int | Mapping[str, int] = 20
     total: float | None = None
+
+    def size(self, group: str) -> int:
+        """How many customers a group has."""
+        return self.customers if isinstance(self.customers, int) else self.customers[group]
 
     def write(self, folder: Path, ingredients: str, model: str = LINEAR) -> Path:
         """The tables and a config that fits and bakes, in a new folder.
@@ -52,13 +56,13 @@ class Tables:
         names = list(self.recipes)
         rows = [f"r{at},{','.join(map(str, row))}" for at, row in enumerate(zip(*self.recipes.values(), strict=True))]
         (folder / "recipes.csv").write_text("\n".join([f"recipe,{','.join(names)}", *rows]) + "\n")
-        people = [f"{group}{one},{group}" for group in self.likes for one in range(self.customers)]
+        people = [f"{group}{one},{group}" for group in self.likes for one in range(self.size(group))]
         (folder / "customers.csv").write_text("\n".join(["customer,segment", *people]) + "\n")
         ratings = [
             # Who likes a recipe goes round, so that no customer likes everything.
-            f"{group}{one},r{at},{int((one + 7 * at) % self.customers < liked)}"
+            f"{group}{one},r{at},{int((one + 7 * at) % self.size(group) < liked)}"
             for group, likes in self.likes.items()
-            for one in range(self.customers)
+            for one in range(self.size(group))
             for at, liked in enumerate(likes or ())
             if liked is not None
         ]

@@ -33,6 +33,7 @@ BOUNDS = "{sugar: {min: 0.5, max: 2.5}, butter: {min: 1, max: 2}}"
 MIXED = [4, 6, 9, 7, 8, 12, 11, 13, 16, 17]
 OTHERS = [5, 4, 4, 9, 9, 8, 14, 13, 13, 16]
 SEPARATED = [0, 0, 0, 0, 0, 0, 20, 20, 20, 20]
+SIZES = {"north": 20, "south": 60}
 ROWS = np.column_stack([SUGAR, BUTTER, np.ones(10)])
 NAMES = ("sugar", "butter", "constant")
 
@@ -58,6 +59,13 @@ def two_groups(folder: Path) -> Path:
     """Two groups who were both asked, and differ."""
     tables = Tables({"sugar": SUGAR, "butter": BUTTER}, {"north": MIXED, "south": OTHERS})
     return tables.write(folder / "two", BOUNDS, GROUPED)
+
+
+@pytest.fixture(scope="module")
+def uneven_groups(folder: Path) -> Path:
+    """The same two groups, and three times as many in the south: P(like) over all of them is no mean of two numbers."""
+    likes = {"north": MIXED, "south": [3 * liked for liked in OTHERS]}
+    return Tables({"sugar": SUGAR, "butter": BUTTER}, likes, SIZES).write(folder / "uneven", BOUNDS, GROUPED)
 
 
 @pytest.fixture(scope="module")
@@ -462,26 +470,47 @@ def test_an_ingredient_that_an_own_score_never_reads_is_named_with_a_single_star
 # P(like), and where it was tasted.
 
 
-def test_liking_and_its_interval_by_group_are_those_of_the_delta_method(two_groups: Path, ask: Answers) -> None:
-    found = ask(two_groups)
+def test_liking_and_its_interval_by_group_are_those_of_the_delta_method(uneven_groups: Path, ask: Answers) -> None:
+    found = ask(uneven_groups)
     at = np.array([*found.result["recipe"].values(), 1.0])
     by_group, means = found.result["liking"]["by_group"], []
     variances = []
     for group, likes in (("north", MIXED), ("south", OTHERS)):
-        best = maximum(ROWS, np.array(likes, float), np.full(10, 20.0))
+        size = SIZES[group]
+        best = maximum(ROWS, np.array(likes, float) * (size / 20), np.full(10, float(size)))
         error = np.sqrt(at @ np.linalg.inv(best.information) @ at)
         given = by_group[group]
+        assert given["customers"] == size
         assert given["mean"] == pytest.approx(expit(at @ best.theta), rel=1e-5)
         assert given["logit_standard_error"] == pytest.approx(error, rel=1e-4)
         ends = expit(at @ best.theta + np.array([-1, 1]) * NORMAL * error)
         assert given["interval"] == pytest.approx(ends, rel=1e-4)
         means.append(given["mean"])
         variances.append((means[-1] * (1 - means[-1]) * error) ** 2)
-    mean = np.mean(means)
+    shares = np.array([20, 60]) / 80
+    mean = shares @ means
+    assert abs(mean - np.mean(means)) > 0.005  # the sizes matter here
+    assert found.result["liking"]["customers"] == 80
     assert found.result["liking"]["mean"] == pytest.approx(mean, rel=1e-6)
-    error = np.sqrt(np.sum(variances)) / 2 / (mean * (1 - mean))  # of the mean's logit
+    assert found.result["score"] == pytest.approx(mean, rel=1e-5)  # what was baked for
+    error = np.sqrt(shares**2 @ variances) / (mean * (1 - mean))  # of the mean's logit
     ends = expit(logit(mean) + np.array([-1, 1]) * NORMAL * error)
     assert found.result["liking"]["interval"] == pytest.approx(ends, rel=1e-4)
+
+
+def test_a_network_s_liking_over_groups_of_different_sizes_is_that_of_a_customer(
+    uneven_groups: Path, ask: Answers
+) -> None:
+    """Without a design, whose groups have intervals."""
+    adam = "stages.fit={kind: fit, length: 60, optimizer: {name: adam, learning_rate: 0.05}}"
+    network = "model.utility={kind: mlp, features: [amounts], groups: segment, hidden: [2]}"
+    found = ask(uneven_groups, network, adam, SHORT)
+    liking = found.result["liking"]
+    north, south = (liking["by_group"][group] for group in ("north", "south"))
+    assert (north["customers"], south["customers"], liking["customers"]) == (20, 60, 80)
+    assert abs(north["mean"] - south["mean"]) > 0.02
+    assert liking["mean"] == pytest.approx((north["mean"] + 3 * south["mean"]) / 4, rel=1e-6)
+    assert found.result["score"] == pytest.approx(liking["mean"], rel=1e-5)
 
 
 def test_outside_what_was_tasted_how_far_and_along_what(diamond: Path, ask: Answers) -> None:
