@@ -10,21 +10,20 @@ from optim.config.durations import steps
 from optim.config.errors import Problem, UserError
 from optim.config.optimizers import depends_on_length
 from optim.config.schema import Bake, Config, Fit
+from optim.runs.info import RunInfo
 from optim.study.study import Study
 
 CADENCES = ("log.", "checkpoint.", "chunk", "max_rollbacks")
 TABLES = ("data.recipes", "data.ratings", "data.customers")
 
 
-def accepted_changes(
-    before: Config, study: Study, digests: dict[str, str], running: Callable[[], int]
-) -> dict[str, list[Any]]:
+def accepted_changes(before: Config, study: Study, info: RunInfo, running: Callable[[], int]) -> dict[str, list[Any]]:
     """The changes of a resumed run by key, each as [before, after].
 
     Args:
         before: the config so far.
         study: of the config asked for.
-        digests: SHA-256 of the tables so far.
+        info: of the run so far.
         running: gives the index of the running stage, where it matters.
 
     Raises:
@@ -39,16 +38,25 @@ def accepted_changes(
         changes[key] = [old, new]
     # Other settings give other simulated customers: that is said above already.
     told = {"simulated"} if problems else set()
-    for name in sorted((digests.keys() | study.digests.keys()) - told):
-        if digests.get(name) != study.digests.get(name):
-            message = (
-                f"{name} has changed: the SHA-256 was {digests.get(name)}, now {study.digests.get(name)}; "
-                "put it back as it was, or start a new run"
-            )
-            problems.append(Problem(place="resume", message=message))
+    problems += _changed_files(info.digests, study.digests, told)
+    if info.imports is not None:
+        problems += _changed_files(info.imports, study.imports, set())
     if problems:
         raise UserError(problems)
     return changes
+
+
+def _changed_files(before: dict[str, str], now: dict[str, str], told: set[str]) -> list[Problem]:
+    """What to say of everything whose digest is another, but for what has been told."""
+    return [
+        Problem(
+            place="resume",
+            message=f"{name} has changed: the SHA-256 was {_shown(before.get(name))}, now {_shown(now.get(name))}; "
+            "put it back as it was, or start a new run",
+        )
+        for name in sorted((before.keys() | now.keys()) - told)
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _refusal(key: str, study: Study, before: Config, running: Callable[[], int]) -> str:

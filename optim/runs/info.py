@@ -61,7 +61,9 @@ class RunInfo(_Record):
     """SHA-256 of the resolved config."""
     seed: int
     digests: dict[str, str]
-    """SHA-256 of each table that was read, by its key in the config."""
+    """SHA-256 of each table that was read, and of each file of the user's own code that the config names."""
+    imports: dict[str, str] | None = None
+    """SHA-256 of each further file that the user's own code imports; null where nobody looked, in a run of before."""
     git: Commit | None
     """Commit of the working directory; null outside a checkout."""
     versions: dict[str, str]
@@ -74,7 +76,15 @@ class RunInfo(_Record):
 
     @classmethod
     def create(
-        cls, *, name: str, config_text: str, seed: int, digests: Mapping[str, str], device: str, command: list[str]
+        cls,
+        *,
+        name: str,
+        config_text: str,
+        seed: int,
+        digests: Mapping[str, str],
+        imports: Mapping[str, str],
+        device: str,
+        command: list[str],
     ) -> RunInfo:
         """The record of a run that is about to start, from this machine and this process."""
         return cls(
@@ -83,6 +93,7 @@ class RunInfo(_Record):
             config_hash=digest_of_text(config_text),
             seed=seed,
             digests=dict(digests),
+            imports=dict(imports),
             git=current_commit(),
             versions=package_versions(),
             device=device,

@@ -54,6 +54,7 @@ def train(
         config_text=text,
         seed=config.seed,
         digests=study.digests,
+        imports=study.imports,
         device=f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
         command=current_command(),
     ).with_event("start", step=0)
@@ -98,13 +99,14 @@ def resume(path: Path, overrides: list[str], *, observer: Observer, signal: Stop
         with open_checkpoints(directory, config) as checkpoints:
             newest = cache(lambda: restore_newest(study, info, checkpoints))
             # What may not change is said before a checkpoint is read, which it might not fit.
-            changes = accepted_changes(before, study, info.digests, lambda: _stage_of(newest()))
+            changes = accepted_changes(before, study, info, lambda: _stage_of(newest()))
             restored = newest()
         _refuse_lost_checkpoints(directory, info, restored)
         if signal.name is not None:
             return Outcome(directory, None, 0 if restored is None else restored.step, signal.name)
         if info.status == "finished" and not changes:
             return Outcome(directory, load_result(directory.result), info.history[-1].step, None)
+        info = info.model_copy(update={"imports": study.imports})  # a run of before has none
         return Session(directory, study, info, observer, signal).resume(restored, changes, stop_after)
 
 
