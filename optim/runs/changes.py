@@ -46,6 +46,28 @@ def accepted_changes(before: Config, study: Study, info: RunInfo, running: Calla
     return changes
 
 
+def environment_changes(before: RunInfo, now: RunInfo) -> dict[str, list[Any]]:
+    """What is another on this machine, by name, each as [before, after]; null for a flag that is not set.
+
+    What the run so far does not know of, because an older version recorded it, is not compared.
+    """
+    pairs: dict[str, tuple[Any, Any]]
+    pairs = {name: (old, now.versions[name]) for name, old in before.versions.items() if name in now.versions}
+    pairs["device"] = (before.device, now.device)
+    if before.cores is not None:
+        pairs["cores"] = (before.cores, now.cores)
+    if before.flags is not None and now.flags is not None:
+        names = sorted(before.flags.keys() | now.flags.keys())
+        pairs |= {name: (before.flags.get(name), now.flags.get(name)) for name in names}
+    return {name: [old, new] for name, (old, new) in pairs.items() if old != new}
+
+
+def environment_warning(changes: dict[str, list[Any]]) -> str:
+    """What to say of an environment that is not the one so far."""
+    told = "; ".join(f"{name} was {_shown(old)}, now {_shown(new)}" for name, (old, new) in changes.items())
+    return f"the run goes on in another environment ({told}): its answer may differ from that of an uninterrupted run"
+
+
 def _changed_files(before: dict[str, str], now: dict[str, str], told: set[str]) -> list[Problem]:
     """What to say of everything whose digest is another, but for what has been told."""
     return [

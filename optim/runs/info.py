@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import platform
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from optim.config.errors import Problem, UserError
+from optim.runs.environment import arithmetic_flags, package_versions, usable_cores
 from optim.runs.files import digest_of_text, write_atomically
 from optim.runs.git import Commit, current_commit
 
 Status = Literal["running", "finished", "interrupted", "failed", "diverged"]
 EventName = Literal["start", "resume", "stop", "rollback", "finish", "fail", "diverge"]
-
-_PACKAGES = ("optim", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorboardX")
 
 
 class _Record(BaseModel):
@@ -68,6 +66,10 @@ class RunInfo(_Record):
     """Commit of the working directory; null outside a checkout."""
     versions: dict[str, str]
     device: str
+    cores: int | None = None
+    """Cores that the process could use; null in a run of before this was recorded."""
+    flags: dict[str, str] | None = None
+    """Environment variables that shape arithmetic, such as XLA_FLAGS; null in a run of before these were recorded."""
     command: list[str]
     history: list[Event] = []
     skips: list[Skip] = []
@@ -95,9 +97,8 @@ class RunInfo(_Record):
             digests=dict(digests),
             imports=dict(imports),
             git=current_commit(),
-            versions=package_versions(),
-            device=device,
             command=command,
+            **_environment(device),
         )
 
     @classmethod
@@ -125,6 +126,10 @@ class RunInfo(_Record):
         """Contents of run.json."""
         return self.model_dump_json(indent=2) + "\n"
 
+    def with_environment(self, device: str) -> RunInfo:
+        """This record, of this process on this machine."""
+        return self.model_copy(update=_environment(device))
+
     def with_event(self, event: EventName, *, step: int, **details: Any) -> RunInfo:
         """This record with one more event, now."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
@@ -140,15 +145,9 @@ class RunInfo(_Record):
         return self.model_copy(update={"status": status})
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # optim itself, run from a folder that was never installed
-            versions[package] = "not installed"
-    return versions
+def _environment(device: str) -> dict[str, Any]:
+    flags = arithmetic_flags(os.environ)
+    return {"versions": package_versions(), "device": device, "cores": usable_cores(), "flags": flags}
 
 
 def current_command() -> list[str]:

@@ -12,7 +12,7 @@ from optim.config.dumping import dump
 from optim.config.errors import Problem, UserError
 from optim.config.loading import load
 from optim.config.schema import Config
-from optim.runs.changes import accepted_changes
+from optim.runs.changes import accepted_changes, environment_changes, environment_warning
 from optim.runs.checkpoints import Restored
 from optim.runs.directory import RunDirectory
 from optim.runs.files import digest_of_text, write_atomically
@@ -55,7 +55,7 @@ def train(
         seed=config.seed,
         digests=study.digests,
         imports=study.imports,
-        device=f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
+        device=_device(),
         command=current_command(),
     ).with_event("start", step=0)
 
@@ -106,8 +106,16 @@ def resume(path: Path, overrides: list[str], *, observer: Observer, signal: Stop
             return Outcome(directory, None, 0 if restored is None else restored.step, signal.name)
         if info.status == "finished" and not changes:
             return Outcome(directory, load_result(directory.result), info.history[-1].step, None)
-        info = info.model_copy(update={"imports": study.imports})  # a run of before has none
-        return Session(directory, study, info, observer, signal).resume(restored, changes, stop_after)
+        # A run of before has no imports.
+        here = info.model_copy(update={"imports": study.imports}).with_environment(_device())
+        environment = environment_changes(info, here)
+        if environment:
+            observer.warn(environment_warning(environment))
+        return Session(directory, study, here, observer, signal).resume(restored, changes, environment, stop_after)
+
+
+def _device() -> str:
+    return f"{jax.default_backend()}: {jax.devices()[0].device_kind}"
 
 
 def _stage_of(restored: Restored | None) -> int:
