@@ -14,6 +14,7 @@ from rich.console import Console
 
 from optim.cli.exits import FAILED
 from optim.cli.importing import importing
+from optim.cli.output import lasting
 from optim.cli.progress import ProgressReport
 from optim.cli.tables import answer_tables
 from optim.config.loading import load
@@ -26,7 +27,12 @@ if TYPE_CHECKING:  # importing it starts JAX, which a wrong config need not wait
 
 
 def run(options: argparse.Namespace, signal: StopSignal) -> int:
-    """Train or resume, and print the answer and what to type next."""
+    """Train or resume, and print the answer and what to type next, if somebody reads it: the run directory holds it."""
+    with lasting("stdout"):
+        return _run(options, signal)
+
+
+def _run(options: argparse.Namespace, signal: StopSignal) -> int:
     try:
         outcome = _train(options, signal) if options.command == "train" else _resume(options, signal)
     except StopRequest as stop:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
-import sysconfig
 import traceback
 import zlib
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from typing import Any
 
 from optim.config.errors import UserError
 from optim.config.naming import did_you_mean
+from optim.models.sources import importable, in_environment
 
 
 def load_object(path: str) -> Any:
@@ -38,16 +37,6 @@ def load_object(path: str) -> Any:
     if not callable(found):
         raise UserError(f"{path}: expected a class or a function, and {name} is of type {type(found).__name__}")
     return found
-
-
-def source_digest(path: str) -> str:
-    """SHA-256 of the file that an import path leads to."""
-    module_name = path.rpartition(":")[0]
-    if not module_name.endswith(".py"):
-        with _importable(Path.cwd()):
-            spec = importlib.util.find_spec(module_name)
-        module_name = "" if spec is None or spec.origin is None else spec.origin
-    return hashlib.sha256(Path(module_name).read_bytes()).hexdigest()
 
 
 def construct(path: str, place: str, **arguments: Any) -> Any:
@@ -91,9 +80,7 @@ def _described(error: BaseException) -> str:
 
 def _installed(file: str) -> bool:
     """Whether code is ours, a library's or the import system's."""
-    libraries = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")}
-    ours = Path(__file__).parents[1]
-    return not file.endswith(".py") or not {ours, *libraries}.isdisjoint(Path(file).parents)
+    return not file.endswith(".py") or in_environment(Path(file))
 
 
 def _from_file(file: Path) -> ModuleType:
@@ -105,7 +92,7 @@ def _from_file(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _importable(file.resolve().parent):
+        with importable(file.resolve().parent):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
@@ -115,14 +102,5 @@ def _from_file(file: Path) -> ModuleType:
 
 def _from_package(module_name: str) -> ModuleType:
     # A console script does not have the working directory on its path, `python -m` does: treat both alike.
-    with _importable(Path.cwd()):
+    with importable(Path.cwd()):
         return importlib.import_module(module_name)
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))

@@ -10,21 +10,20 @@ from optim.config.durations import steps
 from optim.config.errors import Problem, UserError
 from optim.config.optimizers import depends_on_length
 from optim.config.schema import Bake, Config, Fit
+from optim.runs.info import RunInfo
 from optim.study.study import Study
 
 CADENCES = ("log.", "checkpoint.", "chunk", "max_rollbacks")
 TABLES = ("data.recipes", "data.ratings", "data.customers")
 
 
-def accepted_changes(
-    before: Config, study: Study, digests: dict[str, str], running: Callable[[], int]
-) -> dict[str, list[Any]]:
+def accepted_changes(before: Config, study: Study, info: RunInfo, running: Callable[[], int]) -> dict[str, list[Any]]:
     """The changes of a resumed run by key, each as [before, after].
 
     Args:
         before: the config so far.
         study: of the config asked for.
-        digests: SHA-256 of the tables so far.
+        info: of the run so far.
         running: gives the index of the running stage, where it matters.
 
     Raises:
@@ -39,16 +38,47 @@ def accepted_changes(
         changes[key] = [old, new]
     # Other settings give other simulated customers: that is said above already.
     told = {"simulated"} if problems else set()
-    for name in sorted((digests.keys() | study.digests.keys()) - told):
-        if digests.get(name) != study.digests.get(name):
-            message = (
-                f"{name} has changed: the SHA-256 was {digests.get(name)}, now {study.digests.get(name)}; "
-                "put it back as it was, or start a new run"
-            )
-            problems.append(Problem(place="resume", message=message))
+    problems += _changed_files(info.digests, study.digests, told)
+    if info.imports is not None:
+        problems += _changed_files(info.imports, study.imports, set())
     if problems:
         raise UserError(problems)
     return changes
+
+
+def environment_changes(before: RunInfo, now: RunInfo) -> dict[str, list[Any]]:
+    """What is another on this machine, by name, each as [before, after]; null for a flag that is not set.
+
+    What the run so far does not know of, because an older version recorded it, is not compared.
+    """
+    pairs: dict[str, tuple[Any, Any]]
+    pairs = {name: (old, now.versions[name]) for name, old in before.versions.items() if name in now.versions}
+    pairs["device"] = (before.device, now.device)
+    if before.cores is not None:
+        pairs["cores"] = (before.cores, now.cores)
+    if before.flags is not None and now.flags is not None:
+        names = sorted(before.flags.keys() | now.flags.keys())
+        pairs |= {name: (before.flags.get(name), now.flags.get(name)) for name in names}
+    return {name: [old, new] for name, (old, new) in pairs.items() if old != new}
+
+
+def environment_warning(changes: dict[str, list[Any]]) -> str:
+    """What to say of an environment that is not the one so far."""
+    told = "; ".join(f"{name} was {_shown(old)}, now {_shown(new)}" for name, (old, new) in changes.items())
+    return f"the run goes on in another environment ({told}): its answer may differ from that of an uninterrupted run"
+
+
+def _changed_files(before: dict[str, str], now: dict[str, str], told: set[str]) -> list[Problem]:
+    """What to say of everything whose digest is another, but for what has been told."""
+    return [
+        Problem(
+            place="resume",
+            message=f"{name} has changed: the SHA-256 was {_shown(before.get(name))}, now {_shown(now.get(name))}; "
+            "put it back as it was, or start a new run",
+        )
+        for name in sorted((before.keys() | now.keys()) - told)
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _refusal(key: str, study: Study, before: Config, running: Callable[[], int]) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import platform
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +15,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from optim.config.errors import Problem, UserError
+from optim.runs.environment import arithmetic_flags, package_versions, usable_cores
 from optim.runs.files import digest_of_text, write_atomically
 from optim.runs.git import Commit, current_commit
 
 Status = Literal["running", "finished", "interrupted", "failed", "diverged"]
 EventName = Literal["start", "resume", "stop", "rollback", "finish", "fail", "diverge"]
-
-_PACKAGES = ("optim", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorboardX")
 
 
 class _Stored(BaseModel):
@@ -63,11 +61,17 @@ class RunInfo(_Stored):
     """SHA-256 of the resolved config."""
     seed: int
     digests: dict[str, str]
-    """SHA-256 of each table that was read, by its key in the config."""
+    """SHA-256 of each table that was read, and of each file of the user's own code that the config names."""
+    imports: dict[str, str] | None = None
+    """SHA-256 of each further file that the user's own code imports; null where nobody looked, in a run of before."""
     git: Commit | None
     """Commit of the working directory; null outside a checkout."""
     versions: dict[str, str]
     device: str
+    cores: int | None = None
+    """Cores that the process could use; null in a run of before this was recorded."""
+    flags: dict[str, str] | None = None
+    """Environment variables that shape arithmetic, such as XLA_FLAGS; null in a run of before these were recorded."""
     command: list[str]
     history: list[Event] = []
     skips: list[Skip] = []
@@ -76,7 +80,15 @@ class RunInfo(_Stored):
 
     @classmethod
     def create(
-        cls, *, name: str, config_text: str, seed: int, digests: Mapping[str, str], device: str, command: list[str]
+        cls,
+        *,
+        name: str,
+        config_text: str,
+        seed: int,
+        digests: Mapping[str, str],
+        imports: Mapping[str, str],
+        device: str,
+        command: list[str],
     ) -> RunInfo:
         """The record of a run that is about to start, from this machine and this process."""
         return cls(
@@ -85,10 +97,10 @@ class RunInfo(_Stored):
             config_hash=digest_of_text(config_text),
             seed=seed,
             digests=dict(digests),
+            imports=dict(imports),
             git=current_commit(),
-            versions=package_versions(),
-            device=device,
             command=command,
+            **_environment(device),
         )
 
     @classmethod
@@ -116,6 +128,10 @@ class RunInfo(_Stored):
         """Contents of run.json."""
         return self.model_dump_json(indent=2) + "\n"
 
+    def with_environment(self, device: str) -> RunInfo:
+        """This record, of this process on this machine."""
+        return self.model_copy(update=_environment(device))
+
     def with_event(self, event: EventName, *, step: int, **details: Any) -> RunInfo:
         """This record with one more event, now."""
         time = datetime.now(UTC).isoformat(timespec="seconds")
@@ -131,15 +147,9 @@ class RunInfo(_Stored):
         return self.model_copy(update={"status": status})
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # optim itself, run from a folder that was never installed
-            versions[package] = "not installed"
-    return versions
+def _environment(device: str) -> dict[str, Any]:
+    flags = arithmetic_flags(os.environ)
+    return {"versions": package_versions(), "device": device, "cores": usable_cores(), "flags": flags}
 
 
 def current_command() -> list[str]:

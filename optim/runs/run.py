@@ -13,7 +13,7 @@ from optim.config.dumping import dump
 from optim.config.errors import Problem, UserError
 from optim.config.loading import load
 from optim.config.schema import Config
-from optim.runs.changes import accepted_changes
+from optim.runs.changes import accepted_changes, environment_changes, environment_warning
 from optim.runs.checkpoints import Restored
 from optim.runs.directory import RunDirectory
 from optim.runs.files import digest_of_text, write_atomically
@@ -63,7 +63,8 @@ def train(
         config_text=text,
         seed=config.seed,
         digests=study.digests,
-        device=f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
+        imports=study.imports,
+        device=_device(),
         command=current_command(),
     )
     unread = unread_columns(study)
@@ -111,14 +112,23 @@ def resume(path: Path, overrides: list[str], *, observer: Observer, signal: Stop
         with open_checkpoints(directory, config) as checkpoints:
             newest = cache(lambda: restore_newest(study, info, checkpoints))
             # What may not change is said before a checkpoint is read, which it might not fit.
-            changes = accepted_changes(before, study, info.digests, lambda: _stage_of(newest()))
+            changes = accepted_changes(before, study, info, lambda: _stage_of(newest()))
             restored = newest()
         _refuse_lost_checkpoints(directory, info, restored)
         if signal.name is not None:
             return Outcome(directory, None, 0 if restored is None else restored.step, signal.name)
         if info.status == "finished" and not changes:
             return Outcome(directory, load_result(directory.result), info.history[-1].step, None)
-        return Session(directory, study, info, observer, signal).resume(restored, changes, stop_after)
+        # A run of before has no imports.
+        here = info.model_copy(update={"imports": study.imports}).with_environment(_device())
+        environment = environment_changes(info, here)
+        if environment:
+            observer.warn(environment_warning(environment))
+        return Session(directory, study, here, observer, signal).resume(restored, changes, environment, stop_after)
+
+
+def _device() -> str:
+    return f"{jax.default_backend()}: {jax.devices()[0].device_kind}"
 
 
 def _stage_of(restored: Restored | None) -> int:

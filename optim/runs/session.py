@@ -75,11 +75,19 @@ class Session:
         self.step = 0
         self.skips_done = 0
 
-    def resume(self, restored: Restored | None, changes: dict[str, list[Any]], stop_after: int | None) -> Outcome:
+    def resume(
+        self,
+        restored: Restored | None,
+        changes: dict[str, list[Any]],
+        environment: dict[str, list[Any]],
+        stop_after: int | None,
+    ) -> Outcome:
         """Note what is being done, and do it."""
         details: dict[str, Any] = {"command": current_command()}
         if changes:
             details["changes"] = changes
+        if environment:
+            details["environment"] = environment
         if restored is None:
             step = 0
             self.observer.say("the run had no checkpoint yet: starting at step 0")

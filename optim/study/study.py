@@ -33,8 +33,9 @@ from optim.losses.scores import build_score
 from optim.models.build import Tasted, build_model
 from optim.models.flat import Flat
 from optim.models.functional import Functional
-from optim.models.imports import load_object, own_code, source_digest
+from optim.models.imports import load_object, own_code
 from optim.models.likelihood import LikelihoodModel
+from optim.models.sources import imported_digests, source_digest
 from optim.models.space import RecipeSpace, build_space
 from optim.optimize.chains import build_optimizer
 from optim.optimize.newton import MOST_PARAMETERS
@@ -85,9 +86,15 @@ class Study:
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 of all that was read beside the config: the tables, and the files of the user's own code."""
+        """SHA-256 of what the config names: the tables, and the files of the user's own code."""
         tables = {} if self.panel is None else dict(self.panel.digests)
         return tables | {path: source_digest(path) for path in _own_paths(self.config)}
+
+    @property
+    def imports(self) -> dict[str, str]:
+        """SHA-256 of each further file that the user's own code needs, by its path (`optim.models.sources`)."""
+        found = [imported_digests(path) for path in _own_paths(self.config)]
+        return {file: digest for digests in found for file, digest in digests.items()}
 
 
 def asked_groups(panel: Panel, group: Int[np.ndarray, " customers"]) -> frozenset[int]:

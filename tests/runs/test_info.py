@@ -21,6 +21,7 @@ def info() -> RunInfo:
         config_text="seed: 1\n",
         seed=1,
         digests={"data.recipes": "ab"},
+        imports={},
         device="cpu",
         command=["optim", "train", "cake.yaml"],
     )
