@@ -9,8 +9,8 @@ Newton's method as well; it knows no standard errors. Both are new processes, an
 times the script with programs that an earlier run has compiled (warm), and twice with none (cold); both have to end at
 the same optimum to 1e-6: the log-likelihood, relatively, and every coefficient, relative to the largest one.
 
-Two tables: 500 recipes, which is what tastings look like, and what the bounds are for; and 1,000,000, each tasted once,
-where nothing can be counted together.
+Two tables: 500 recipes, which is what tastings look like; and 1,000,000, each tasted once, where nothing can be counted
+together.
 
 Last, how long `optim train configs/cake.yaml` takes to its first logged step, cold and warm.
 """
