@@ -235,6 +235,7 @@ def _scores(scores: Mapping[str, Any]) -> str:
         return "not finite"
     null = scores["null"]
     return (
-        f"{_fixed(scores['loss_per_response'])} a response, Brier {scores['brier']:.4f}, accuracy {scores['accuracy']:.3f}"
+        f"{_fixed(scores['loss_per_response'])} a response, Brier {scores['brier']:.4f}, "
+        f"accuracy {scores['accuracy']:.3f}"
         f"; one rate for all: {_fixed(null['log_likelihood'])}, {null['brier']:.4f}, {null['accuracy']:.3f}"
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from optim.analysis.verdicts import CHECKED
 from optim.config.loading import load
 from optim.runs.scalars import worth_table
 from tests.analysis.studies import Tables
@@ -65,7 +66,8 @@ def test_every_bake_is_in_the_answer_and_on_the_screen_under_its_own_name(study:
     first, second = text.split("The best recipe of bake")[1].split("The best recipe of cheap")
     assert "slope" in first
     assert "slope" not in second.split("What 20 customers like")[0]
-    assert "| bake: score | not settled | |" in worth_table(result)
+    assert f"| bake: score | {result['bakes']['bake']['status']['score']} | |" in worth_table(result)
+    assert result["bakes"]["bake"]["status"]["score"] != CHECKED
 
 
 def test_parameters_of_an_own_utility_stand_in_the_answer_and_beside_it(study: Path) -> None:
