@@ -48,6 +48,8 @@ checkpoint: {every: 10}
 log: {every: 7}
 """
 
+pytest_plugins = ["tests.memory"]
+
 Studies = Callable[..., Config]
 
 

@@ -182,7 +182,7 @@ def test_p_like_of_fitted_properties_is_not_known_either(write: Write) -> None:
 
 def test_nor_are_the_properties_themselves_and_a_score_of_them(write: Write, ask: Answers) -> None:
     """Without a utility there is no P(like)."""
-    score = "{kind: deliciousness, targets: {sour: 2}, cost_weight: 0, cost: prices}"
+    score = "{kind: deliciousness, targets: {sour: 2}, cost_weight: 0}"
     stages = f"stages={{{MEASURE}, bake: {{{BAKE}, score: {score}}}}}"
     config = write(f"{{{NETWORK}}}", 5.0)
     found = ask(config, stages)
