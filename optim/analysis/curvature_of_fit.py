@@ -146,19 +146,21 @@ def krylov(gradient: Float64[np.ndarray, " p"], products: Products, steps: int) 
     size = float(np.linalg.norm(gradient))
     if not size:
         return Curvature(np.zeros((len(gradient), 0)), np.zeros(0), np.zeros(0), np.zeros((0, 0)), FLAT)
-    basis = [gradient / size]
-    images: list[np.ndarray] = []
-    for _ in range(min(steps, len(gradient))):
-        (image,) = products(basis[-1][None])
-        images.append(image)
-        rest = image
+    most = min(steps, len(gradient))
+    basis, images, done = np.empty((most, len(gradient))), np.empty((most, len(gradient))), 0
+    following = gradient / size
+    while done < most:
+        basis[done] = following
+        (images[done],) = products(basis[done][None])
+        done += 1
+        rest = images[done - 1]
         for _ in range(2):  # once more, for what rounding has left
-            rest = rest - np.stack(basis).T @ (np.stack(basis) @ rest)
+            rest = rest - basis[:done].T @ (basis[:done] @ rest)
         length = float(np.linalg.norm(rest))
-        if length <= ROUNDING * float(np.linalg.norm(image)) or len(images) == steps:
+        if length <= ROUNDING * float(np.linalg.norm(images[done - 1])):
             break
-        basis.append(rest / length)
-    space = np.stack(basis[: len(images)])
-    inner = space @ np.stack(images).T
+        following = rest / length
+    space = basis[:done]
+    inner = space @ images[:done].T
     values, vectors = np.linalg.eigh((inner + inner.T) / 2)
     return Curvature(space.T, space @ gradient, values, vectors, FLAT)

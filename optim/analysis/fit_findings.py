@@ -15,6 +15,7 @@ from optim.analysis.evidence import (
     FAR,
     LEAST_PRODUCTS,
     MOMENT,
+    MOST_DENSE,
     SETTLED,
     BlockEvidence,
     Slopes,
@@ -131,8 +132,8 @@ class FitExaminer:
             cost = sum(block.rows.size * (len(block.names) + 10) // 10 for block in design.blocks)
             return _finite(total_decrement(self._blocks(design))) if cost <= 10 * budget else None
         at = self._at(model_parameters)
-        if budget < 2 * LEAST_PRODUCTS * len(at.total.weights):
-            return None
+        if budget < 2 * LEAST_PRODUCTS * len(at.total.weights) or len(at.gradient) > MOST_DENSE:
+            return None  # of many parameters the directions themselves cost more than the steps between two points
         return _finite(decrement([general_curvature(at, budget)[0]]))
 
     @property
