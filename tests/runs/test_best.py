@@ -51,6 +51,7 @@ def test_the_lowest_held_out_loss_is_kept_whatever_the_cadence_of_saves(whole: P
     assert kept(whole)[step]["fit/eval/loss"] == pytest.approx(value, rel=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("chunk", [3, "auto"])
 def test_an_interrupted_run_keeps_the_same_best(small: Studies, tmp_path: Path, whole: Path, chunk: int | str) -> None:
     run(small(*BEST, f"chunk={chunk}", "stop_after_steps=7"), tmp_path, "parts")
