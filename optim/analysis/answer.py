@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from optim.analysis.cake_answer import (
@@ -32,7 +30,7 @@ from optim.analysis.uncertainty import Scores
 from optim.analysis.verdicts import CHECKED, NOT_KNOWN, Caveat, Status, worst
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
-from optim.study.stage import Stage
+from optim.study.stage import Stage, first_member
 from optim.study.state import State
 from optim.study.study import Study
 
@@ -49,23 +47,27 @@ class _Fitted:
     likings: Likings
 
 
-def answer(study: Study, state: State, examiners: Examiners | None = None) -> dict[str, Any]:
+def answer(
+    study: Study, state: State, examiners: Examiners | None = None, forewarned: Sequence[Caveat] | None = None
+) -> dict[str, Any]:
     """What a finished run has found, ready for JSON; keys that were not computed are absent.
 
     Args:
         study: the study.
         state: its final state.
         examiners: of the study's fits, where there are some already.
+        forewarned: what could be said before training (`forewarnings`), where it has been found already.
     """
     examiners = examiners or Examiners(study)
-    member: Parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), state.parameters["model"])
+    member = first_member(state.parameters["model"])
     bakes = [stage for stage in study.stages if stage.bakes]
     main, others = _fits(study)
     of_others = [examiners(stage).findings(member, stopped_early=stage.patience is not None) for stage in others]
     departed: list[Status] = [NOT_KNOWN] if departures_of_properties(study, member) else []
     rests_on = worst([*(found.certificate.status for found in of_others), *departed])
     fitted = None if main is None else _fitted(study, examiners(main), member, rests_on)
-    caveats = list(forewarnings(examiners)) + ([] if fitted is None else list(fitted.findings.caveats))
+    caveats = list(forewarnings(examiners) if forewarned is None else forewarned)
+    caveats += [] if fitted is None else list(fitted.findings.caveats)
     caveats += [caveat for found in of_others for caveat in found.caveats]
     caveats += idle_limits(study, state)
     result: dict[str, Any] = {}

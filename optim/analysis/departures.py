@@ -76,7 +76,7 @@ def departures_of_liking(
     assert panel is not None
     if not (study.space.lower == study.space.upper).any():  # looking for what was tasted takes a while
         return ()
-    tasted = panel.amounts[np.unique(panel.recipe[~panel.held_out])]
+    tasted = panel.amounts[panel.recipes_in_fit]
     total = study.space.total if amounts is None else float(np.sum(amounts, dtype=np.float64))
     found = [one for kind in _readings(features) for one in _departures(study, tasted, kind, total)]
     if isinstance(study.config.model.utility, schema.OwnUtility):

@@ -26,7 +26,7 @@ from optim.analysis.evidence import (
 )
 from optim.analysis.fit_certificate import FitCertificate, FitFindings
 from optim.analysis.identifiability import Determined, determined_by, reasons
-from optim.analysis.prediction import log_likelihood, null_model, one_mean_a_recipe, predicted
+from optim.analysis.prediction import log_likelihood, null_model, one_mean_a_recipe
 from optim.analysis.total_loss import Bound, TotalLoss
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat
 from optim.config import schema
@@ -131,9 +131,11 @@ class FitExaminer:
         if design is not None:
             cost = sum(block.rows.size * (len(block.names) + 10) // 10 for block in design.blocks)
             return _finite(total_decrement(self._blocks(design))) if cost <= 10 * budget else None
+        if self._parameters(model_parameters) > MOST_DENSE:
+            return None  # the directions themselves cost more than the steps between two points
         at = self._at(model_parameters)
-        if budget < 2 * LEAST_PRODUCTS * len(at.total.weights) or len(at.gradient) > MOST_DENSE:
-            return None  # of many parameters the directions themselves cost more than the steps between two points
+        if budget < 2 * LEAST_PRODUCTS * len(at.total.weights):
+            return None
         return _finite(decrement([general_curvature(at, budget)[0]]))
 
     @property
@@ -155,19 +157,25 @@ class FitExaminer:
         blocks = () if design is None else self._blocks(design)
         if blocks and self.is_likelihood:
             blocks = with_separation(blocks)
-        growth = "" if blocks and self.is_likelihood else self._growth(model_parameters)
-        certificate = self._certificate(model_parameters, blocks, growth, stopped_early)
+        utility = None if self.counted is None else self._utilities(model_parameters)
+        growth = "" if blocks and self.is_likelihood else self._growth(utility)
+        certificate = self._certificate(model_parameters, blocks, growth, self._lost(utility), stopped_early)
         too_many = self._too_many(model_parameters) if design is None else []
         undetermined = [*too_many, *_undetermined([(one.block, one.determined) for one in blocks])]
         undetermined += self._strangers() if design is None else []
-        misfit = "" if self.counted is None or growth else self._misfit(model_parameters, certificate)
+        misfit = "" if utility is None or growth else self._misfit(utility, certificate)
         caveats = self._caveats(blocks, certificate, undetermined)
         if misfit:
             caveats = (*caveats, Caveat("likelihood", NOT_DETERMINED, misfit))
         return FitFindings(certificate, design, blocks, caveats, bool(too_many), misfit, growth, self.is_penalised)
 
     def _certificate(
-        self, model_parameters: Parameters, blocks: tuple[BlockEvidence, ...], growth: str, stopped_early: bool
+        self,
+        model_parameters: Parameters,
+        blocks: tuple[BlockEvidence, ...],
+        growth: str,
+        lost: str,
+        stopped_early: bool,
     ) -> FitCertificate:
         if blocks and self.is_likelihood:
             curvatures, exact = [one.penalised for one in blocks], True
@@ -177,7 +185,6 @@ class FitExaminer:
             curvature, exact = general_curvature(at, self._work // CURVE_SHARE + MOMENT)
             curvatures, norm = [curvature], float(np.linalg.norm(at.gradient))
         delta = None
-        lost = self._lost(model_parameters) if self.is_likelihood else ""
         if self.is_likelihood:
             delta = decrement(curvatures)
             settled, text = self._judged(curvatures, delta, stopped_early)
@@ -255,18 +262,20 @@ class FitExaminer:
         endless = "" if bends else ", and it does not bend upwards: has it a lower bound?"
         return False, f"{loss}; {text}{endless}; {self._remedy()}"
 
-    def _lost(self, model_parameters: Parameters) -> str:
-        """That a fit predicts worse than a coin and far worse than one rate for all, in words; else empty."""
+    def _lost(self, utility: Float64[np.ndarray, " cells"] | None) -> str:
+        """That a likelihood predicts worse than a coin and far worse than one rate for all, in words; else empty."""
         counted = self.counted
-        if counted is None:
+        if counted is None or utility is None or not self.is_likelihood:
             return ""
-        rate = float(counted.likes.sum() / (counted.likes.sum() + counted.dislikes.sum()))
-        fitted = predicted(counted.likes, counted.dislikes, self._utilities(model_parameters))
-        null = null_model(counted.likes, counted.dislikes, rate)
-        if not fitted.loss_per_response > max(LOST * null.loss_per_response, math.log(2)):
+        responses = float(counted.likes.sum() + counted.dislikes.sum())
+        loss = -log_likelihood(counted.likes, counted.dislikes, utility) / responses
+        if not loss > math.log(2):
+            return ""
+        null = null_model(counted.likes, counted.dislikes, float(counted.likes.sum() / responses))
+        if not loss > LOST * null.loss_per_response:
             return ""
         return (
-            f"the log-likelihood is {number(-fitted.loss_per_response)} a response, where one rate for all has "
+            f"the log-likelihood is {number(-loss)} a response, where one rate for all has "
             f"{number(-null.loss_per_response)}: the coefficients say nothing"
         )
 
@@ -338,11 +347,11 @@ class FitExaminer:
         )
         return [Caveat(PARAMETERS, NOT_DETERMINED, text)]
 
-    def _growth(self, model_parameters: Parameters) -> str:
+    def _growth(self, utility: Float64[np.ndarray, " cells"] | None) -> str:
         """Why a utility without a program for it only gets better by growing for ever; empty where nothing says so."""
-        if self.counted is None:
+        if self.counted is None or utility is None:
             return ""
-        utility, likes, dislikes = self._utilities(model_parameters), self.counted.likes, self.counted.dislikes
+        likes, dislikes = self.counted.likes, self.counted.dislikes
         told_apart = ((likes == 0) | (dislikes == 0)) & (np.sign(utility) == np.where(likes > 0, 1.0, -1.0))
         if self.is_likelihood and not self.is_penalised and told_apart.all():
             return "the utility tells every like from every dislike: it gets better by growing for ever"
@@ -354,7 +363,7 @@ class FitExaminer:
             "P(like) is 0 or 1 to six digits, and longer training makes it larger"
         )
 
-    def _misfit(self, model_parameters: Parameters, certificate: FitCertificate) -> str:
+    def _misfit(self, utility: Float64[np.ndarray, " cells"], certificate: FitCertificate) -> str:
         """Whether one mean for each recipe and group explains the responses better than chance would have it.
 
         The likelihood ratio test of the utility against the saturated model, where the cells have responses enough for
@@ -367,7 +376,7 @@ class FitExaminer:
         if freedom <= 0 or is_weighted or not certificate.settled or counted.responses < ENOUGH * cells:
             return ""
         saturated = one_mean_a_recipe(counted.likes, counted.dislikes, np.arange(cells))
-        fitted = log_likelihood(counted.likes, counted.dislikes, self._utilities(model_parameters))
+        fitted = log_likelihood(counted.likes, counted.dislikes, utility)
         ratio = 2 * (saturated - fitted)
         if ratio <= freedom + 3 * math.sqrt(2 * freedom):  # far from any doubt; SciPy need not be imported
             return ""

@@ -29,7 +29,7 @@ def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
     fits = [stage for stage in study.stages if isinstance(stage.objective, PanelObjective)]
     if fits:
         found += _of_segments(study)
-    if fits and not _reads_fitted_properties(study):
+    if fits and not study.reads_fitted_properties:
         found += examiners(fits[-1]).undetermined(study.first_member["model"])
     if any(stage.bakes for stage in study.stages):
         found += _of_departures(study, reports_liking=bool(fits))
@@ -66,9 +66,3 @@ def _of_departures(study: Study, *, reports_liking: bool) -> list[Caveat]:
     if of_properties:
         found.append(Caveat("properties", NOT_KNOWN, f"properties of this recipe: {unknown_effect(of_properties)}"))
     return found
-
-
-def _reads_fitted_properties(study: Study) -> bool:
-    """Whether features depend on what a stage will train: then nothing can be said of them yet."""
-    features = study.model(study.first_member["model"]).feature_map
-    return features.reads_properties and any("properties" in (stage.train or ()) for stage in study.stages)

@@ -32,9 +32,9 @@ def idle_limits(study: Study, state: State) -> tuple[Caveat, ...]:
 def _idle(study: Study, stage: Stage, state: State) -> Iterator[str]:
     """Keys of the optimizer that changed nothing."""
     clipped = {kind: np.asarray(share) for kind, share in state.ended[stage.name].clipped.items()}
-    for kind in ("global", "customers"):
+    for kind, key in (("global", "clip_global_norm"), ("customers", "clip_customer_norm")):
         if kind in clipped and not clipped[kind].any():
-            yield {"global": "clip_global_norm", "customers": "clip_customer_norm"}[kind]
+            yield key
     if "limits" in clipped:
         acted = dict.fromkeys(study.space.owners, False)
         for owner, share in zip(study.space.owners, clipped["limits"].T, strict=True):

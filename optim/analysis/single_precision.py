@@ -101,9 +101,9 @@ def _of_features(study: Study) -> Iterator[_Measure]:
     panel, member = study.panel, study.first_member["model"]
     assert panel is not None
     features: FeatureMap = study.model(member).feature_map
-    if features.reads_properties and any("properties" in (stage.train or ()) for stage in study.stages):
+    if study.reads_fitted_properties:
         return
-    tasted = np.unique(panel.recipe[~panel.held_out])
+    tasted = panel.recipes_in_fit
     for name, values in zip(features.names, raw_features(study.model, member, panel.amounts[tasted]).T, strict=True):
         is_amount = name in study.space.names
         yield _column(

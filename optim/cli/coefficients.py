@@ -9,10 +9,16 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from optim.analysis.verdicts import NOT_SETTLED
 from optim.config.numbers import number
 
 MOST_SHOWN = 20
 """Numbers of a module without names for its coefficients that the screen shows."""
+
+
+def plain_table() -> Table:
+    """A table without a frame."""
+    return Table(show_edge=False, pad_edge=False)
 
 
 def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -24,9 +30,8 @@ def coefficient_tables(likelihood: Mapping[str, Any]) -> Iterator[RenderableType
     if "parameters" not in likelihood:
         return
     certificate = likelihood.get("certificate", {})
-    label = (
-        "estimate" if certificate.get("settled", True) or certificate.get("status") != "not settled" else "not settled"
-    )
+    is_settled = certificate.get("settled", True) or certificate.get("status") != NOT_SETTLED
+    label = "estimate" if is_settled else str(NOT_SETTLED)
     if any("penalty" in text for text in certificate.get("modifications", ())):
         label += ", penalised"
     if not {"weights", "by_group"} & set(likelihood["parameters"]):
@@ -53,7 +58,7 @@ def parameter_table(parameters: Mapping[str, Any], *, label: str) -> Iterator[Re
         label: over the numbers.
     """
     entries = [entry for path, values in parameters.items() for entry in _entries(path, values)]
-    table = Table(show_edge=False, pad_edge=False)
+    table = plain_table()
     table.add_column("parameter")
     table.add_column(label, justify="right")
     for path, value in entries[:MOST_SHOWN]:
@@ -99,7 +104,7 @@ def _rows(found: Mapping[str, Any]) -> list[str]:
 
 def _of_one(found: Mapping[str, Any], *, label: str) -> Table:
     """A coefficient a row, with its uncertainty."""
-    table = Table(show_edge=False, pad_edge=False)
+    table = plain_table()
     table.add_column("coefficient")
     table.add_column(label, justify="right")
     sure = "standard_errors" in found
@@ -122,7 +127,7 @@ def _of_one(found: Mapping[str, Any], *, label: str) -> Table:
 
 def _of_several(groups: Mapping[str, Mapping[str, Any]], *, label: str) -> Table:
     """A coefficient a row and a group a column."""
-    table = Table(show_edge=False, pad_edge=False)
+    table = plain_table()
     table.add_column("coefficient")
     for name in groups:
         table.add_column(name if label == "estimate" else f"{name} ({label})", justify="right")

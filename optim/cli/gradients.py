@@ -20,9 +20,9 @@ def run(options: argparse.Namespace) -> int:
     with status.status("starting"):
         with importing():  # starts JAX, which a wrong config need not wait for
             from optim.analysis.gradients import check_study
-            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
+            from optim.runs.compilation_cache import compiling
 
-        with nothing_kept() if options.no_cache else compiled_programs_kept():
+        with compiling(keep=not options.no_cache):
             for check in check_study(config):
                 console.print(f"\n{check.stage}: {check.function}", style="bold", highlight=False)
                 if check.recipe:

@@ -10,12 +10,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from optim.cli.coefficients import coefficient_tables, parameter_table
+from optim.analysis.verdicts import CHECKED, NOT_SETTLED
+from optim.cli.coefficients import coefficient_tables, parameter_table, plain_table
 from optim.config.naming import parts
 from optim.config.numbers import number
-
-CHECKED = "computed and checked"
-NOT_SETTLED = "not settled"
 
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -54,11 +52,6 @@ def _mark(baked: Mapping[str, Any]) -> str:
 def heading(text: str) -> Text:
     """A heading."""
     return Text(f"\n{text}", style="bold")
-
-
-def plain_table() -> Table:
-    """A table without a frame."""
-    return Table(show_edge=False, pad_edge=False)
 
 
 def _cake(result: Mapping[str, Any]) -> Table:

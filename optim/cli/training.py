@@ -46,11 +46,11 @@ def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     with ProgressReport() as report, _tables_of(config) as tables:  # they are read while JAX starts
         report.say("starting")
         with importing():
-            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
+            from optim.runs.compilation_cache import compiling
             from optim.runs.run import train
 
         names = {"runs_dir": options.runs_dir, "name": options.name, "stem": options.config.stem}
-        with nothing_kept() if options.no_cache else compiled_programs_kept():
+        with compiling(keep=not options.no_cache):
             return train(config, **names, observer=report, signal=signal, load=tables)
 
 
@@ -68,10 +68,10 @@ def _resume(options: argparse.Namespace, signal: StopSignal) -> Outcome:
     with ProgressReport() as report:
         report.say("starting")
         with importing():
-            from optim.runs.compilation_cache import compiled_programs_kept, nothing_kept
+            from optim.runs.compilation_cache import compiling
             from optim.runs.run import resume
 
-        with nothing_kept() if options.no_cache else compiled_programs_kept():
+        with compiling(keep=not options.no_cache):
             return resume(options.directory, options.overrides, observer=report, signal=signal)
 
 

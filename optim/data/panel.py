@@ -74,6 +74,11 @@ class Panel:
         """The largest number of responses of one customer: the width of a padded batch."""
         return int(np.diff(self.offsets).max(initial=0))
 
+    @property
+    def recipes_in_fit(self) -> Int32[np.ndarray, " tasted"]:
+        """Indices of the recipes with a response that is not held out."""
+        return np.unique(self.recipe[~self.held_out])
+
     def customer_of_response(self) -> Int32[np.ndarray, "responses"]:
         """Index of the customer who gave each response."""
         return np.repeat(np.arange(self.number_of_customers, dtype=np.int32), np.diff(self.offsets))

@@ -123,7 +123,7 @@ class Checkpoints:
             Whether anything is written.
 
         Raises:
-            CheckpointError: the save before failed.
+            CheckpointError: the folder takes no new entries, or the save before failed.
         """
         self.wait()
         arrays = [np.array(leaf) for leaf in jax.device_get(jax.tree.leaves(tree))]
@@ -230,7 +230,7 @@ class Checkpoints:
 
         try:
             ocp.save(self._plain(partial), _named(arrays))
-            self._verify(partial, manifest)
+            self._arrays(partial, manifest)  # read back: what orbax took for a pattern in the path would not be there
             manifest.write(partial)
             partial.rename(self._folder(step))
         except Exception as error:
@@ -261,10 +261,6 @@ class Checkpoints:
         if manifest.digest_with(arrays) != manifest.digest:
             raise DamagedError("its contents do not match the digest that was saved with them")
         return arrays
-
-    def _verify(self, partial: Path, manifest: Manifest) -> None:
-        """Raises DamagedError unless what orbax wrote is there and can be read back."""
-        self._arrays(partial, manifest)
 
     def _plain(self, folder: Path) -> Path:
         """The same folder by a path that orbax takes literally: it reads brackets and backslashes as patterns."""

@@ -15,12 +15,14 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 import jax
 import jaxlib.version
+
+from optim.runs.environment import usable_cores
 
 MOST_BYTES = 128 * 2**20
 """What the programs of one processor and version may take; those used longest ago make room."""
@@ -31,6 +33,11 @@ Show = Callable[..., None]
 """As `warnings.showwarning`."""
 
 _TROUBLE = re.compile(r"Error (?:reading|writing) persistent compilation cache entry for '(?P<program>[^']*)'")
+
+
+def compiling(*, keep: bool) -> AbstractContextManager[None]:
+    """How a command compiles: with programs that are kept between processes, or everything anew."""
+    return compiled_programs_kept() if keep else nothing_kept()
 
 
 @contextmanager
@@ -109,13 +116,12 @@ def _digest() -> str:
 
 def _traits() -> tuple[str, ...]:
     """What compiled programs depend on beside JAX's own key."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     told = os.environ.get("NPROC", "")  # XLA takes this for the number of cores
     return (
         platform.system(),
         platform.machine(),
         *_processor(),
-        f"{cores} {told}",
+        f"{usable_cores()} {told}",
         jax.__version__,
         jaxlib.version.__version__,
     )

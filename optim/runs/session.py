@@ -7,13 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from optim.analysis.answer import NoAnswerError, answer, final_metrics
 from optim.analysis.fit_findings import Examiners
 from optim.analysis.forewarnings import forewarnings
 from optim.analysis.parameters import parameter_arrays
+from optim.analysis.verdicts import Caveat
 from optim.autodiff.failures import raised_inside
 from optim.config.dumping import as_mapping, dump
 from optim.config.schema import Config
@@ -28,7 +28,7 @@ from optim.runs.scalars import worth_table
 from optim.runs.settling import SettlingCurve
 from optim.runs.signals import StopSignal
 from optim.runs.sinks import RunSinks
-from optim.study.stage import initial_state
+from optim.study.stage import first_member, initial_state
 from optim.study.state import State, place
 from optim.study.study import Study
 from optim.train.loop import Loop, NonFiniteError, StopError
@@ -72,6 +72,7 @@ class Session:
         self.directory, self.study, self.info = directory, study, info
         self.observer, self.signal = observer, signal
         self.examiners = Examiners(study)
+        self.forewarned: tuple[Caveat, ...] = ()
         self.step = 0
         self.skips_done = 0
 
@@ -110,7 +111,8 @@ class Session:
     def go(self, restored: Restored | None, stop_after: int | None) -> Outcome:
         """Train to the end, or until stopped, and leave run.json saying how it ended."""
         self.step = 0 if restored is None else restored.step
-        for caveat in forewarnings(self.examiners):
+        self.forewarned = forewarnings(self.examiners)
+        for caveat in self.forewarned:
             self.observer.warn(str(caveat))
         try:
             with (
@@ -208,11 +210,10 @@ class Session:
 
     def _finish(self, state: State, curves: Curves) -> Outcome:
         try:
-            result = answer(self.study, state, self.examiners)
+            result = answer(self.study, state, self.examiners, self.forewarned)
         except NoAnswerError as error:
             raise DivergedError(f"{error}. {_REMEDY}") from error
-        member = jax.tree.map(lambda leaf: leaf[0], state.parameters["model"])
-        arrays = parameter_arrays(self.study, member)
+        arrays = parameter_arrays(self.study, first_member(state.parameters["model"]))
         if arrays:
             write_parameters(self.directory.parameters, arrays)
             result["parameters_file"] = self.directory.parameters.name

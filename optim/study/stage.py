@@ -100,7 +100,7 @@ class Stage:
 
     def constants(self, parameters: Parameters) -> StageConstants:
         """The stage's constants, given what the stages before it have trained."""
-        member = {"model": jax.jit(_first_member)(parameters["model"])}
+        member = {"model": jax.jit(first_member)(parameters["model"])}
         return self.fixed._replace(
             objective=self.objective.constants(member),
             evaluation=None if self.evaluation is None else self.evaluation.constants(member),
@@ -160,7 +160,8 @@ def held_out_metric(stage: str) -> str:
     return f"{stage}/eval/loss"
 
 
-def _first_member(parameters: Parameters) -> Parameters:
+def first_member(parameters: Parameters) -> Parameters:
+    """Parameters without the member axis: those of a fit, which has one member."""
     return jax.tree.map(lambda leaf: leaf[0], parameters)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from optim.config import schema
 from optim.config.checks.bake import cost_of, targets_of
-from optim.config.checks.names import fits_before, needs_fit, trained_parts
+from optim.config.checks.names import fitted_before, needs_fit
 from optim.config.durations import steps
 from optim.config.errors import UserError
 from optim.config.optimizers import Newton
@@ -83,6 +83,12 @@ class Study:
     def asked(self) -> frozenset[int]:
         """The groups of which somebody has a response in the fit; nothing is known of the others."""
         return frozenset() if self.panel is None else asked_groups(self.panel, self.group)
+
+    @property
+    def reads_fitted_properties(self) -> bool:
+        """Whether features depend on what a stage will train: then nothing can be said of them yet."""
+        features = self.model(self.first_member["model"]).feature_map
+        return features.reads_properties and any("properties" in (stage.train or ()) for stage in self.stages)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -163,7 +169,7 @@ def _check_own_scores(config: schema.Config, stages: tuple[Stage, ...], paramete
             continue
         assert isinstance(stage.objective, CakeObjective)
         asked = stage.objective.asked(stage.constants(parameters).objective)
-        fitted = {part for fit in fits_before(config, stage.name) for part in trained_parts(fit)}
+        fitted = fitted_before(config, stage.name)
         if "liking" in asked and "utility" not in fitted:
             raise UserError(
                 f"stages.{stage.name}.score: reads P(like), and no utility was fitted: put a fit stage that trains it "

@@ -7,13 +7,12 @@ from collections.abc import Collection, Iterator
 from optim.config.checks.model import missing_column
 from optim.config.checks.names import (
     SIMULATED_COLUMN,
-    fits_before,
+    fitted_before,
     free,
     needs_fit,
     properties,
     reads_properties,
     real_settings,
-    trained_parts,
 )
 from optim.config.checks.settings import value
 from optim.config.formulas import parse
@@ -38,7 +37,7 @@ def liking(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
         return
     if config.model.utility is None:
         yield (*path, "score"), "liking needs a utility: add `model.utility`"
-    elif not any("utility" in trained_parts(fit) for fit in fits_before(config, path[-1])):
+    elif "utility" not in fitted_before(config, path[-1]):
         yield (
             (*path, "score"),
             "liking needs a utility that was fitted: put a fit stage that trains it before this one",
@@ -49,7 +48,7 @@ def fitted_properties(config: Config, path: KeyPath, stage: Stage) -> Iterator[F
     """A property model that learns has learnt before it is baked with."""
     if not isinstance(stage, Bake) or not needs_fit(config) or not _uses_properties(config, stage):
         return
-    if not any("properties" in trained_parts(fit) for fit in fits_before(config, path[-1])):
+    if "properties" not in fitted_before(config, path[-1]):
         yield (
             (*path, "score"),
             "uses properties that nothing has fitted: put a fit stage with `loss: {kind: property_error}` before it",

@@ -82,8 +82,8 @@ def trained_parts(stage: Fit) -> tuple[str, ...]:
     return ("properties",) if isinstance(stage.loss, PropertyLoss) else ("utility", "link")
 
 
-def fits_before(config: Config, name: str) -> list[Fit]:
-    """The fit stages that run before a stage."""
+def fitted_before(config: Config, name: str) -> set[str]:
+    """The parts of the model that some stage before one has trained."""
     stages = list(config.stages)
     before = [config.stages[other] for other in stages[: stages.index(name)]]
-    return [stage for stage in before if stage.kind == "fit"]
+    return {part for stage in before if stage.kind == "fit" for part in trained_parts(stage)}

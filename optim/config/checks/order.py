@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optim.config.checks.names import needs_fit, reads_properties, trained_parts
+from optim.config.checks.names import fitted_before, needs_fit, reads_properties, trained_parts
 from optim.config.naming import choices
 from optim.config.schema import Bake, Config, Fit, PropertyLoss, Stage
 from optim.config.source import Finding, KeyPath
@@ -26,7 +26,7 @@ def unfitted_features(config: Config, path: KeyPath, stage: Stage) -> Iterator[F
     """Properties that the likelihood is made of have been fitted before, or are trained along with it."""
     if not _fits_on_properties(config, str(path[-1])) or not needs_fit(config) or _moved_later(config, str(path[-1])):
         return
-    if "properties" not in _fitted_by(config, str(path[-1])):
+    if "properties" not in _fitted_with(config, str(path[-1])):
         yield (
             path,
             "fits the utility on properties that nothing has fitted: put a fit stage with `loss: {kind: "
@@ -51,7 +51,7 @@ def unfitted_utility(config: Config, path: KeyPath, stage: Stage) -> Iterator[Fi
     """Properties are fitted to responses through a utility that says what they have to do with each other."""
     if not isinstance(stage, Fit) or isinstance(stage.loss, PropertyLoss) or "properties" not in trained_parts(stage):
         return
-    if "utility" not in _fitted_by(config, str(path[-1])):
+    if "utility" not in _fitted_with(config, str(path[-1])):
         yield (
             (*path, "train"),
             "fits properties to responses through a utility that nothing has fitted: train `utility` as well, or put "
@@ -73,10 +73,9 @@ def _moved_later(config: Config, name: str) -> list[str]:
     return [other for other in later if "properties" in _trains(config, other)]
 
 
-def _fitted_by(config: Config, name: str) -> set[str]:
+def _fitted_with(config: Config, name: str) -> set[str]:
     """The parts of the model that have been fitted by the end of a stage."""
-    names = list(config.stages)
-    return {part for other in names[: names.index(name) + 1] for part in _trains(config, other)}
+    return fitted_before(config, name) | set(_trains(config, name))
 
 
 def _trains(config: Config, name: str) -> tuple[str, ...]:
