@@ -208,7 +208,7 @@ class Session:
 
     def _finish(self, state: State, curves: Curves) -> Outcome:
         try:
-            result = answer(self.study, state, self.examiners)
+            result = answer(self.study, state, self.examiners, self.info.chosen_end)
         except NoAnswerError as error:
             raise DivergedError(f"{error}. {_REMEDY}") from error
         member = jax.tree.map(lambda leaf: leaf[0], state.parameters["model"])
