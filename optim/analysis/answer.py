@@ -18,6 +18,7 @@ from optim.analysis.cake_answer import (
     liking_json,
     status_of,
 )
+from optim.analysis.chosen_end import ChosenEnd, declared
 from optim.analysis.departures import departures_of_properties
 from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.fit_findings import Examiners, FitExaminer
@@ -48,7 +49,11 @@ class _Fitted:
 
 
 def answer(
-    study: Study, state: State, examiners: Examiners | None = None, forewarned: Sequence[Caveat] | None = None
+    study: Study,
+    state: State,
+    examiners: Examiners | None = None,
+    forewarned: Sequence[Caveat] | None = None,
+    chosen_end: ChosenEnd | None = None,
 ) -> dict[str, Any]:
     """What a finished run has found, ready for JSON; keys that were not computed are absent.
 
@@ -57,15 +62,16 @@ def answer(
         state: its final state.
         examiners: of the study's fits, where there are some already.
         forewarned: what could be said before training (`forewarnings`), where it has been found already.
+        chosen_end: where a stage was ended by hindsight, if one was.
     """
     examiners = examiners or Examiners(study)
     member = first_member(state.parameters["model"])
     bakes = [stage for stage in study.stages if stage.bakes]
     main, others = _fits(study)
-    of_others = [examiners(stage).findings(member, stopped_early=stage.patience is not None) for stage in others]
+    of_others = [examiners(stage).findings(member, stopped_early=_stopped_early(stage, chosen_end)) for stage in others]
     departed: list[Status] = [NOT_KNOWN] if departures_of_properties(study, member) else []
     rests_on = worst([*(found.certificate.status for found in of_others), *departed])
-    fitted = None if main is None else _fitted(study, examiners(main), member, rests_on)
+    fitted = None if main is None else _fitted(study, examiners(main), member, rests_on, chosen_end)
     caveats = list(forewarnings(examiners) if forewarned is None else forewarned)
     caveats += [] if fitted is None else list(fitted.findings.caveats)
     caveats += [caveat for found in of_others for caveat in found.caveats]
@@ -83,7 +89,14 @@ def answer(
     if study.config.model.properties is not None:
         few = few_parameters(member, "properties")
         result |= {"property_parameters": few} if few else {}
-    return _without_holes(_with_warnings(result, caveats))
+    result = _without_holes(_with_warnings(result, caveats))
+    return result if chosen_end is None else declared(result, chosen_end)
+
+
+def _stopped_early(stage: Stage, chosen_end: ChosenEnd | None) -> bool:
+    """Whether a held-out loss chose where a fit ended."""
+    chosen = chosen_end is not None and chosen_end.by_held_out and chosen_end.stage == stage.name
+    return chosen or stage.patience is not None
 
 
 def _with_warnings(result: dict[str, Any], caveats: Sequence[Caveat]) -> dict[str, Any]:
@@ -105,7 +118,9 @@ def _fits(study: Study) -> tuple[Stage | None, list[Stage]]:
     return main, [stage for stage in reversed(left) if stage is not main]
 
 
-def _fitted(study: Study, examiner: FitExaminer, member: Parameters, rests_on: Status) -> _Fitted:
+def _fitted(
+    study: Study, examiner: FitExaminer, member: Parameters, rests_on: Status, chosen_end: ChosenEnd | None
+) -> _Fitted:
     """What there is to say of the utility.
 
     Args:
@@ -113,10 +128,11 @@ def _fitted(study: Study, examiner: FitExaminer, member: Parameters, rests_on: S
         examiner: of the fit.
         member: the likelihood model's parameters.
         rests_on: what the other fits are worth: only features that are properties rest on them.
+        chosen_end: where a stage was ended by hindsight, if one was.
     """
     if not study.model(member).feature_map.reads_properties:
         rests_on = CHECKED
-    findings = examiner.findings(member, stopped_early=examiner.stage.patience is not None)
+    findings = examiner.findings(member, stopped_early=_stopped_early(examiner.stage, chosen_end))
     scores = standard_error_scores(study, examiner, findings, rests_on)
     return _Fitted(examiner, findings, scores, Likings(study, member, findings, scores, rests_on))
 

@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="go on with a run exactly where it was")
     resume.add_argument("directory", type=Path, metavar="RUN", help="the run directory, such as runs/cake")
     resume.add_argument("overrides", nargs="*", metavar="key.path=value", help="a change that a running study allows")
+    resume.add_argument("--best", action="store_true", help="a new run, from the checkpoint kept by checkpoint.best")
+    resume.add_argument("--name", help="name of that new run (default: RUN-best, numbered where it is taken)")
     resume.add_argument("--no-cache", action="store_true", help=no_cache)
 
     check = commands.add_parser(

@@ -17,6 +17,7 @@ from optim.cli.importing import importing
 from optim.cli.output import lasting
 from optim.cli.progress import ProgressReport
 from optim.cli.tables import answer_tables
+from optim.config.errors import UserError
 from optim.config.loading import load
 from optim.config.schema import Config
 from optim.runs.signals import INTERRUPTED, StopRequest, StopSignal
@@ -65,13 +66,20 @@ def _tables_of(config: Config) -> AbstractContextManager[LoadPanel | None]:
 
 
 def _resume(options: argparse.Namespace, signal: StopSignal) -> Outcome:
+    if options.best and options.overrides:
+        raise UserError("--best takes no changes: give them to `optim resume` of the new run")
+    if options.name and not options.best:
+        raise UserError("--name is for the new run that --best makes")
     with ProgressReport() as report:
         report.say("starting")
         with importing():
+            from optim.runs.best import resume_best
             from optim.runs.compilation_cache import compiling
             from optim.runs.run import resume
 
         with compiling(keep=not options.no_cache):
+            if options.best:
+                return resume_best(options.directory, name=options.name, observer=report, signal=signal)
             return resume(options.directory, options.overrides, observer=report, signal=signal)
 
 

@@ -12,8 +12,10 @@ unreadable checkpoint, and blocks for more than twice as long.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -33,6 +35,8 @@ from optim.runs.manifest import DamagedError, Manifest, StructureError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
 _STEP = re.compile(r"\d+")
+_SYSTEM_ERROR = re.compile(r"os_error_code='(\d+)'")
+_LEAST_ROOM = 1 << 20  # bytes to leave for all else that a run writes
 _LEFTOVER = re.compile(r"(saving|deleting)-.*")
 
 Failures = dict[int, DamagedError | StructureError]
@@ -66,7 +70,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, *, keep: int, keep_every: int | None, best: str | None) -> None:
-        logging.getLogger("absl").setLevel(logging.WARNING)  # orbax tells of every save in 66 lines
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # 66 lines a save from orbax; its errors are told here
         self._directory = directory.absolute()
         self._keep = keep
         self._keep_every = keep_every
@@ -134,7 +138,7 @@ class Checkpoints:
             self._set_aside(step)
         partial = self._directory / f"saving-{step}"
         try:
-            _refuse_unwritable(partial)
+            _refuse_unwritable(partial, sum(array.nbytes for array in arrays))
         except Exception as error:
             raise _write_failed(step, error) from error
         self._pending = self._worker.submit(self._complete, step, partial, manifest, arrays)
@@ -229,11 +233,17 @@ class Checkpoints:
         from orbax.checkpoint import v1 as ocp  # takes as long as a small model takes to compile
 
         try:
-            ocp.save(self._plain(partial), _named(arrays))
+            context = ocp.Context()
+            # Else threads that wait for a folder which cannot be made keep the process from its end for 300 seconds.
+            context.asynchronous.create_directories_asynchronously = False
+            with context:
+                ocp.save(self._plain(partial), _named(arrays))
             self._arrays(partial, manifest)  # read back: what orbax took for a pattern in the path would not be there
             manifest.write(partial)
             partial.rename(self._folder(step))
         except Exception as error:
+            for entry in self._directory.glob(f"{partial.name}*"):
+                shutil.rmtree(entry, ignore_errors=True)  # makes room for run.json
             raise _write_failed(step, error) from error
         self._manifests[step] = manifest
         for old in sorted(set(self.steps()) - self._wanted()):
@@ -335,15 +345,15 @@ class Checkpoints:
         ]
 
 
-def _refuse_unwritable(partial: Path) -> None:
-    """Raises OSError where the folder takes no new entries: orbax would say so too, but its threads then wait for 300
-    seconds for each other, and the process for them.
+def _refuse_unwritable(partial: Path, size: int) -> None:
+    """Raises OSError where the folder takes no new entries, or its disk is nearly full: orbax would say so with pages
+    of its own words, and leave no room for run.json to say that the run has failed.
     """
     partial.mkdir()
-    try:
-        (partial / "probe").write_bytes(b"0" * 4096)
-    finally:
-        shutil.rmtree(partial)
+    partial.rmdir()
+    free = shutil.disk_usage(partial.parent).free
+    if free < size + _LEAST_ROOM:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({free:,} bytes are free)", str(partial.parent))
 
 
 def _named(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -366,4 +376,9 @@ def _refusal(directory: Path, failures: Failures, earlier: list[str]) -> Excepti
 
 
 def _write_failed(step: int, error: Exception) -> CheckpointError:
-    return CheckpointError(f"the checkpoint of step {step} could not be written: {error}")
+    code = _SYSTEM_ERROR.search(str(error))  # of which TensorStore says a page
+    reason = str(error) if code is None else os.strerror(int(code[1]))
+    return CheckpointError(
+        f"the checkpoint of step {step} could not be written: {reason}; "
+        "when that is mended, `optim resume` goes on from the checkpoint before"
+    )

@@ -32,7 +32,13 @@ class RunDirectory:
 
     @classmethod
     def create(
-        cls, runs_dir: Path, *, name: str | None, stem: str, files: Callable[[str], Mapping[str, str]]
+        cls,
+        runs_dir: Path,
+        *,
+        name: str | None,
+        stem: str,
+        files: Callable[[str], Mapping[str, str]],
+        also: Callable[[Path], None] = lambda folder: None,
     ) -> RunDirectory:
         """Make a new run directory inside `runs_dir`; an existing one is never touched.
 
@@ -44,6 +50,7 @@ class RunDirectory:
             name: the name that the user asked for, if any.
             stem: what to call the run otherwise; `stem-2`, `stem-3`, … where the name is taken.
             files: from the run's name, the texts of its first files, run.json among them.
+            also: puts whatever else there is from the first into the folder.
 
         Raises:
             UserError: the name is not allowed or taken, or the folder cannot be made.
@@ -54,7 +61,7 @@ class RunDirectory:
         candidates = _numbered(_as_name(stem)) if name is None else iter([name])
         for candidate in candidates:
             path = runs_dir.absolute() / candidate
-            if not os.path.lexists(path) and _make_whole(path, files(candidate)):
+            if not os.path.lexists(path) and _make_whole(path, files(candidate), also):
                 return cls(path)
         raise _taken(runs_dir / str(name))
 
@@ -153,7 +160,7 @@ class RunDirectory:
         return f"run {self.name} is being written by another process{owner}"
 
 
-def _make_whole(path: Path, files: Mapping[str, str]) -> bool:
+def _make_whole(path: Path, files: Mapping[str, str], also: Callable[[Path], None]) -> bool:
     """Make a folder with its files at once; false where something of that name has come up meanwhile."""
     try:
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -163,12 +170,16 @@ def _make_whole(path: Path, files: Mapping[str, str]) -> bool:
         staging.chmod(0o777 & ~_umask())  # mkdtemp makes folders for their owner alone
         for name, text in files.items():
             write_atomically(staging / name, text)
+        also(staging)
         staging.rename(path)  # fails where a folder with contents has that name, so two processes never share a run
     except OSError as error:
         shutil.rmtree(staging)
         if path.exists():
             return False
         raise _cannot_make(path, error) from None
+    except BaseException:
+        shutil.rmtree(staging)
+        raise
     return True
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
+from optim.analysis.chosen_end import ChosenEnd
 from optim.config.errors import Problem, UserError
 from optim.runs.environment import arithmetic_flags, package_versions, usable_cores
 from optim.runs.files import digest_of_text, write_atomically
@@ -127,6 +128,12 @@ class RunInfo(_Stored):
     def text(self) -> str:
         """Contents of run.json."""
         return self.model_dump_json(indent=2) + "\n"
+
+    @property
+    def chosen_end(self) -> ChosenEnd | None:
+        """Where a stage was ended by hindsight, in a run that was made from the best checkpoint of another."""
+        found = self.history[0].details.get("best_of") if self.history else None
+        return None if found is None else ChosenEnd(**found)
 
     def with_environment(self, device: str) -> RunInfo:
         """This record, of this process on this machine."""

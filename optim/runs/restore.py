@@ -36,7 +36,7 @@ def restore_newest(study: Study, info: RunInfo, checkpoints: Checkpoints) -> Res
     notes: list[str] = []
     at_most = None
     while True:
-        restored = checkpoints.restore(partial(_expected, study), at_most=at_most)
+        restored = checkpoints.restore(partial(expected, study), at_most=at_most)
         if restored is None:
             return None
         notes += restored.set_aside
@@ -48,8 +48,9 @@ def restore_newest(study: Study, info: RunInfo, checkpoints: Checkpoints) -> Res
 
 def restore_due(study: Study, checkpoints: Checkpoints, before: int) -> Restored | None:
     """The newest checkpoint before a step that every run of the study has, however it was interrupted."""
-    return checkpoints.restore(partial(_expected, study), at_most=before - 1, due_only=True)
+    return checkpoints.restore(partial(expected, study), at_most=before - 1, due_only=True)
 
 
-def _expected(study: Study, description: dict[str, Any]) -> PyTree:
+def expected(study: Study, description: dict[str, Any]) -> PyTree:
+    """Structure of the state that a checkpoint of this description should hold."""
     return expected_state(study, int(description["stage"]))

@@ -16,7 +16,7 @@ from optim.config.schema import Config
 from optim.runs.changes import accepted_changes, environment_changes, environment_warning
 from optim.runs.checkpoints import Restored
 from optim.runs.directory import RunDirectory
-from optim.runs.files import digest_of_text, write_atomically
+from optim.runs.files import digest_of_file, digest_of_text, write_atomically
 from optim.runs.info import RunInfo, current_command, load_result
 from optim.runs.observer import Observer
 from optim.runs.restore import open_checkpoints, restore_newest
@@ -64,7 +64,7 @@ def train(
         seed=config.seed,
         digests=study.digests,
         imports=study.imports,
-        device=_device(),
+        device=current_device(),
         command=current_command(),
     )
     unread = unread_columns(study)
@@ -120,14 +120,15 @@ def resume(path: Path, overrides: list[str], *, observer: Observer, signal: Stop
         if info.status == "finished" and not changes:
             return Outcome(directory, load_result(directory.result), info.history[-1].step, None)
         # A run of before has no imports.
-        here = info.model_copy(update={"imports": study.imports}).with_environment(_device())
+        here = info.model_copy(update={"imports": study.imports}).with_environment(current_device())
         environment = environment_changes(info, here)
         if environment:
             observer.warn(environment_warning(environment))
         return Session(directory, study, here, observer, signal).resume(restored, changes, environment, stop_after)
 
 
-def _device() -> str:
+def current_device() -> str:
+    """The backend and the kind of its first device."""
     return f"{jax.default_backend()}: {jax.devices()[0].device_kind}"
 
 
@@ -152,13 +153,24 @@ def own_config(directory: RunDirectory, info: RunInfo) -> Config:
     Raises:
         UserError: somebody else has changed the file.
     """
-    text = directory.config.read_text() if directory.config.is_file() else ""
-    if digest_of_text(text) != info.config_hash:
+    config = recorded_config(directory, info)
+    if digest_of_file(directory.config) != info.config_hash:
+        write_atomically(directory.config, dump(config))
+    return config
+
+
+def recorded_config(directory: RunDirectory, info: RunInfo) -> Config:
+    """The config of a run, as run.json knows it; nothing is written.
+
+    Raises:
+        UserError: somebody else has changed the file.
+    """
+    if directory.config.is_file():
+        if digest_of_file(directory.config) == info.config_hash:
+            return load(directory.config)
         changes = info.history[-1].details.get("changes", {})
-        overrides = [f"{key}={json.dumps(after)}" for key, (_, after) in changes.items()]
-        text = dump(load(directory.config, overrides)) if text else ""
-        if digest_of_text(text) != info.config_hash:
-            message = "this file is not as the run wrote it; put it back, and give changes on the command line instead"
-            raise UserError(Problem(place=str(directory.config), message=message))
-        write_atomically(directory.config, text)
-    return load(directory.config)
+        config = load(directory.config, [f"{key}={json.dumps(after)}" for key, (_, after) in changes.items()])
+        if digest_of_text(dump(config)) == info.config_hash:
+            return config
+    message = "this file is not as the run wrote it; put it back, and give changes on the command line instead"
+    raise UserError(Problem(place=str(directory.config), message=message))

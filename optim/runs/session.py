@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,7 +137,8 @@ class Session:
         except BaseException as error:
             said = raised_inside(error)
             reason = f"{type(error).__name__}: {error}" if said is None else said
-            self._end("failed", "fail", reason=reason)
+            with suppress(OSError):  # a disk that takes no checkpoint may not take this; the free lock says enough
+                self._end("failed", "fail", reason=reason)
             if said is not None:
                 raise OwnRuleError(f"after step {self.step}: {said}") from error
             raise
@@ -210,7 +211,7 @@ class Session:
 
     def _finish(self, state: State, curves: Curves) -> Outcome:
         try:
-            result = answer(self.study, state, self.examiners, self.forewarned)
+            result = answer(self.study, state, self.examiners, self.forewarned, self.info.chosen_end)
         except NoAnswerError as error:
             raise DivergedError(f"{error}. {_REMEDY}") from error
         arrays = parameter_arrays(self.study, first_member(state.parameters["model"]))

@@ -183,3 +183,17 @@ def test_check_gradients_of_a_wrong_config_is_refused(small_file: Path, capsys: 
     code, _, errors = call(capsys, "check-gradients", "small.yaml", "stages.bake.optimizer.limits={suger: 1}")
     assert code == 2
     assert "unknown ingredient `suger`; did you mean `sugar`?" in errors
+
+
+def test_a_new_run_goes_on_from_the_best_checkpoint(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = ["data.evaluation={share: 0.2}", "stages.fit.evaluate.every=1", "checkpoint.best=fit/eval/loss"]
+    call(capsys, "train", "small.yaml", *QUICK, *best)
+    code, _, errors = call(capsys, "resume", "runs/small", "--name", "other")
+    assert (code, "--name is for the new run that --best makes" in errors) == (2, True)
+    code, _, errors = call(capsys, "resume", "runs/small", "--best", "seed=4")
+    assert (code, "--best takes no changes" in errors) == (2, True)
+    code, output, errors = call(capsys, "resume", "runs/small", "--best", "--name", "other")
+    assert code == 0
+    assert "other, a new run from the best checkpoint of small: stage fit stopped at step " in errors
+    assert "stage fit stopped at" in output
+    assert "  optim resume runs/other\n" in output

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -297,6 +299,31 @@ with open_checkpoints(path) as checkpoints:
     path.write_text("no folder")
     checkpoints.save(2, state(2), description=DESCRIPTION)
 """
+
+
+def test_no_save_begins_on_a_disk_that_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 5000, 5000))
+    message = r"step 2 could not be written: .*No space left on device \(5,000 bytes are free\).*`optim resume` goes on"
+    with open_checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=message):
+        checkpoints.save(2, state(2), description={})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
+
+
+def test_orbax_itself_ends_at_once_where_a_folder_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = open_checkpoints(tmp_path / "checkpoints")
+    monkeypatch.setattr("optim.runs.checkpoints._refuse_unwritable", lambda partial, size: None)  # it was fine, then
+    (tmp_path / "checkpoints").rmdir()
+    (tmp_path / "checkpoints").write_text("")
+    checkpoints.save(1, state(1), description={})
+    with pytest.raises(CheckpointError, match="step 1 could not be written"):
+        checkpoints.close()
+    deadline = time.monotonic() + 10
+    while waiting := [thread for thread in threading.enumerate() if thread.name.startswith("asyncio_")]:
+        assert time.monotonic() < deadline, waiting  # they keep the process from its end
+        time.sleep(0.05)
 
 
 def test_a_folder_that_refuses_new_entries_ends_the_process_at_once(tmp_path: Path) -> None:
