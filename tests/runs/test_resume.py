@@ -17,6 +17,7 @@ from optim.runs.observer import Silent
 from optim.runs.run import resume
 from tests.conftest import Studies
 from tests.helpers import assert_same_bits, last_checkpoint, run
+from tests.runs.conftest import TrainedOnce
 from tests.runs.reading import points, texts
 
 EVALUATED = ("data.evaluation={share: 0.2}", "stages.fit.evaluate.every=9")
@@ -53,21 +54,23 @@ def assert_alike(a: Path, b: Path, config: object, stage: int = 1) -> None:
         (39, 57, 69),
     ],
 )
-def test_stopping_anywhere_changes_nothing(small: Studies, tmp_path: Path, stops: tuple[int, ...]) -> None:
-    whole = run(small(*EVALUATED), tmp_path, "whole")
+def test_stopping_anywhere_changes_nothing(
+    small: Studies, trained: TrainedOnce, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    whole = trained(small(*EVALUATED))
     first = run(small(*EVALUATED, f"stop_after_steps={stops[0]}"), tmp_path, "parts")
     assert (first.result, first.step, first.reason) == (None, stops[0], "stop_after_steps")
     for stop in stops[1:]:
         assert resume(tmp_path / "parts", [f"stop_after_steps={stop}"], observer=Silent()).step == stop
     last = resume(tmp_path / "parts", [], observer=Silent())
-    assert last.result == whole.result
-    assert_alike(tmp_path / "whole", tmp_path / "parts", small(*EVALUATED))
+    assert last.result == whole.outcome.result
+    assert_alike(whole.path, tmp_path / "parts", small(*EVALUATED))
     info = RunInfo.load(tmp_path / "parts" / "run.json")
     assert info.status == "finished"
     assert [event.event for event in info.history] == ["start", *["stop", "resume"] * len(stops), "finish"]
 
 
-def test_early_stopping_survives_an_interruption(small: Studies, tmp_path: Path) -> None:
+def test_early_stopping_survives_an_interruption(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
     overrides = (
         "data.evaluation={share: 0.3}",
         "stages.fit.length=200",
@@ -75,10 +78,10 @@ def test_early_stopping_survives_an_interruption(small: Studies, tmp_path: Path)
         "stages.fit.evaluate={every: 4, patience: 3}",
         "stages.bake.length=5",
     )
-    run(small(*overrides), tmp_path, "whole")
+    whole = trained(small(*overrides))
     run(small(*overrides, "stop_after_steps=10"), tmp_path, "parts")
     resume(tmp_path / "parts", [], observer=Silent())
-    assert_alike(tmp_path / "whole", tmp_path / "parts", small(*overrides))
+    assert_alike(whole.path, tmp_path / "parts", small(*overrides))
 
 
 def test_a_curve_has_each_step_once_after_many_resumes(small: Studies, tmp_path: Path) -> None:
@@ -106,9 +109,9 @@ def _without_checkpoints(directory: Path) -> None:
 
 @pytest.mark.long
 def test_a_run_killed_before_its_first_checkpoint_starts_at_step_0_and_says_so(
-    small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Studies, trained: TrainedOnce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(small(), tmp_path, "whole")
+    whole = trained(small())
 
     def killed(self: object, *arguments: object, **named: object) -> None:
         raise SystemExit
@@ -118,13 +121,15 @@ def test_a_run_killed_before_its_first_checkpoint_starts_at_step_0_and_says_so(
         with pytest.raises(SystemExit):
             run(small(), tmp_path, "parts")
     report = Listening()
-    assert resume(tmp_path / "parts", [], observer=report).result == whole.result
+    assert resume(tmp_path / "parts", [], observer=report).result == whole.outcome.result
     assert "the run had no checkpoint yet: starting at step 0" in report.said
-    assert_alike(tmp_path / "whole", tmp_path / "parts", small())
+    assert_alike(whole.path, tmp_path / "parts", small())
 
 
-def test_a_run_whose_checkpoints_are_gone_does_not_start_again_in_silence(small: Studies, tmp_path: Path) -> None:
-    run(small("stop_after_steps=3"), tmp_path, "run")
+def test_a_run_whose_checkpoints_are_gone_does_not_start_again_in_silence(
+    small: Studies, trained: TrainedOnce, tmp_path: Path
+) -> None:
+    trained(small("stop_after_steps=3")).copy(tmp_path / "run")
     _without_checkpoints(tmp_path / "run")
     with pytest.raises(UserError, match="the run had reached step 3, but no checkpoint is left"):
         resume(tmp_path / "run", [], observer=Silent())
@@ -162,10 +167,10 @@ def test_a_changed_table_is_refused_and_a_moved_one_is_not(tmp_path: Path) -> No
 
 @pytest.mark.long
 def test_a_change_noted_but_not_yet_written_is_written_by_the_next_resume(
-    small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Studies, trained: TrainedOnce, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    longer = run(small("stages.fit.length=50"), tmp_path, "longer")
-    run(small("stop_after_steps=12"), tmp_path, "parts")
+    longer = trained(small("stages.fit.length=50"))
+    trained(small("stop_after_steps=12")).copy(tmp_path / "parts")
 
     def killed(path: Path, content: str) -> None:
         raise SystemExit
@@ -174,46 +179,48 @@ def test_a_change_noted_but_not_yet_written_is_written_by_the_next_resume(
         patch.setattr("optim.runs.session.write_atomically", killed)
         with pytest.raises(SystemExit):
             resume(tmp_path / "parts", ["stages.fit.length=50"], observer=Silent())
-    assert resume(tmp_path / "parts", [], observer=Silent()).result == longer.result
-    assert (tmp_path / "parts" / "config.yaml").read_text() == (tmp_path / "longer" / "config.yaml").read_text()
+    assert resume(tmp_path / "parts", [], observer=Silent()).result == longer.outcome.result
+    assert (tmp_path / "parts" / "config.yaml").read_text() == (longer.path / "config.yaml").read_text()
 
 
-def test_an_unreadable_checkpoint_is_set_aside_and_the_one_before_is_used(small: Studies, tmp_path: Path) -> None:
-    whole = run(small(), tmp_path, "whole")
-    run(small("stop_after_steps=33"), tmp_path, "parts")
+def test_an_unreadable_checkpoint_is_set_aside_and_the_one_before_is_used(
+    small: Studies, trained: TrainedOnce, tmp_path: Path
+) -> None:
+    whole = trained(small())
+    trained(small("stop_after_steps=33")).copy(tmp_path / "parts")
     files = [path for path in (tmp_path / "parts" / "checkpoints" / "33").rglob("*") if path.is_file()]
     largest = max(files, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-7])
     report = Listening()
-    assert resume(tmp_path / "parts", [], observer=report).result == whole.result
+    assert resume(tmp_path / "parts", [], observer=report).result == whole.outcome.result
     assert any(text.startswith("checkpoint 33: ") and "set aside" in text for text in report.said)
     assert "resuming at step 30" in report.said
     history = RunInfo.load(tmp_path / "parts" / "run.json").history
     assert "set_aside" in history[2].details
 
 
-def test_cadences_may_change_and_the_answer_stays(small: Studies, tmp_path: Path) -> None:
-    whole = run(small(), tmp_path, "whole")
-    run(small("stop_after_steps=12"), tmp_path, "parts")
+def test_cadences_may_change_and_the_answer_stays(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
+    whole = trained(small())
+    trained(small("stop_after_steps=12")).copy(tmp_path / "parts")
     changes = ["log.every=5", "checkpoint={every: 6, keep: 2}", "chunk=4", "max_rollbacks=1"]
-    assert resume(tmp_path / "parts", changes, observer=Silent()).result == whole.result
+    assert resume(tmp_path / "parts", changes, observer=Silent()).result == whole.outcome.result
     details = RunInfo.load(tmp_path / "parts" / "run.json").history[2].details
     assert details["changes"]["log.every"] == [7, 5]
 
 
 @pytest.mark.long
-def test_a_change_holds_for_later_resumes(small: Studies, tmp_path: Path) -> None:
-    longer = run(small("stages.fit.length=50"), tmp_path, "longer")
-    run(small("stop_after_steps=12"), tmp_path, "parts")
+def test_a_change_holds_for_later_resumes(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
+    longer = trained(small("stages.fit.length=50"))
+    trained(small("stop_after_steps=12")).copy(tmp_path / "parts")
     resume(tmp_path / "parts", ["stages.fit.length=50", "stop_after_steps=20"], observer=Silent())
-    assert resume(tmp_path / "parts", [], observer=Silent()).result == longer.result
+    assert resume(tmp_path / "parts", [], observer=Silent()).result == longer.outcome.result
 
 
-def test_a_finished_run_can_be_made_longer(small: Studies, tmp_path: Path) -> None:
+def test_a_finished_run_can_be_made_longer(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
     plain = "stages.bake.optimizer.learning_rate=0.01"
-    longer = run(small(plain, "stages.bake.length=45"), tmp_path, "longer")
+    longer = trained(small(plain, "stages.bake.length=45"))
     run(small(plain), tmp_path, "parts")
-    assert resume(tmp_path / "parts", ["stages.bake.length=45"], observer=Silent()).result == longer.result
+    assert resume(tmp_path / "parts", ["stages.bake.length=45"], observer=Silent()).result == longer.outcome.result
     final = points(tmp_path / "parts" / "tensorboard")["final/score"]
     assert [step for step, _ in final] == [85]
 
@@ -235,9 +242,9 @@ def test_a_finished_run_can_be_made_longer(small: Studies, tmp_path: Path) -> No
     ],
 )
 def test_a_change_that_would_falsify_the_run_is_refused(
-    small: Studies, tmp_path: Path, stop: int, override: str, message: str
+    small: Studies, trained: TrainedOnce, tmp_path: Path, stop: int, override: str, message: str
 ) -> None:
-    run(small(f"stop_after_steps={stop}"), tmp_path, "run")
+    trained(small(f"stop_after_steps={stop}")).copy(tmp_path / "run")
     before = (tmp_path / "run" / "run.json").read_bytes()
     with pytest.raises(UserError) as caught:
         resume(tmp_path / "run", [override], observer=Silent())
@@ -245,16 +252,16 @@ def test_a_change_that_would_falsify_the_run_is_refused(
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
-def test_an_edited_config_is_refused(small: Studies, tmp_path: Path) -> None:
-    run(small("stop_after_steps=5"), tmp_path, "run")
+def test_an_edited_config_is_refused(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
+    trained(small("stop_after_steps=5")).copy(tmp_path / "run")
     path = tmp_path / "run" / "config.yaml"
     path.write_text(path.read_text().replace("seed: 3", "seed: 4"))
     with pytest.raises(UserError, match="not as the run wrote it"):
         resume(tmp_path / "run", [], observer=Silent())
 
 
-def test_a_second_process_on_a_run_is_refused(small: Studies, tmp_path: Path) -> None:
-    run(small("stop_after_steps=5"), tmp_path, "run")
+def test_a_second_process_on_a_run_is_refused(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
+    trained(small("stop_after_steps=5")).copy(tmp_path / "run")
     with (
         RunDirectory.open(tmp_path / "run").lock(),
         pytest.raises(UserError, match="is being written by another process"),
@@ -262,8 +269,8 @@ def test_a_second_process_on_a_run_is_refused(small: Studies, tmp_path: Path) ->
         resume(tmp_path / "run", [], observer=Silent())
 
 
-def test_train_into_an_existing_run_changes_nothing(small: Studies, tmp_path: Path) -> None:
-    run(small("stop_after_steps=5"), tmp_path, "run")
+def test_train_into_an_existing_run_changes_nothing(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
+    trained(small("stop_after_steps=5")).copy(tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     with pytest.raises(UserError, match="optim resume"):
         run(small(), tmp_path, "run")

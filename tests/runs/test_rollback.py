@@ -23,6 +23,7 @@ from optim.study.study import build_study
 from optim.train.loop import Loop, NonFiniteError
 from tests.conftest import Studies
 from tests.helpers import run
+from tests.runs.conftest import TrainedOnce
 from tests.runs.reading import points, texts
 from tests.runs.test_resume import assert_alike, curves
 
@@ -62,62 +63,65 @@ class Poisoned(nnx.Module):
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of 24 customers of whom the eighth is poison."""
+    folder = tmp_path_factory.mktemp("poison")
     random = np.random.default_rng(0)
     recipes = ["recipe,butter,sugar", *(f"{k},{1 + 0.1 * k:.1f},{2 - 0.2 * k:.1f}" for k in range(6)), "bad,4.9,1.0"]
     ratings = ["customer,recipe,liking"]
     for customer in range(24):
         tasted = ["bad"] if customer == 7 else [str(k) for k in random.permutation(6)[:3]]
         ratings += [f"c{customer},{recipe},{random.integers(2)}" for recipe in tasted]
-    (tmp_path / "recipes.csv").write_text("\n".join(recipes) + "\n")
-    (tmp_path / "ratings.csv").write_text("\n".join(ratings) + "\n")
-    (tmp_path / "poison.py").write_text(POISON)
-    (tmp_path / "study.yaml").write_text(STUDY)
-    return tmp_path
+    (folder / "recipes.csv").write_text("\n".join(recipes) + "\n")
+    (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
+    (folder / "poison.py").write_text(POISON)
+    (folder / "study.yaml").write_text(STUDY)
+    return folder
 
 
 def study(folder: Path, *overrides: str) -> Config:
     return load(folder / "study.yaml", overrides)
 
 
-def test_a_poisoned_batch_is_skipped_and_recorded(folder: Path) -> None:
-    outcome = run(study(folder), folder, "run")
-    info = RunInfo.load(folder / "run" / "run.json")
-    assert outcome.step == 17  # skipped data does not shorten the training
+def test_a_poisoned_batch_is_skipped_and_recorded(folder: Path, trained: TrainedOnce) -> None:
+    whole = trained(study(folder))
+    info = RunInfo.load(whole.path / "run.json")
+    assert whole.outcome.step == 17  # skipped data does not shorten the training
     assert len(info.skips) >= 2  # six batches an epoch, one of them poisoned
     for skip in info.skips:
         assert skip.at % 3 == 0  # a checkpoint was due there
         assert skip.steps[0] == skip.at + 1
         assert skip.reason == f"the loss of stage fit was not finite at step {skip.steps[1]}"
     assert [event.event for event in info.history].count("rollback") == len(info.skips)
-    told = texts(folder / "run" / "tensorboard")["rollback"]
+    told = texts(whole.path / "tensorboard")["rollback"]
     assert [step for step, _ in told] == [skip.at + 1 for skip in info.skips]
     assert "not finite" in told[0][1]
-    curve = points(folder / "run" / "tensorboard")["fit/train/loss"]
+    curve = points(whole.path / "tensorboard")["fit/train/loss"]
     assert [step for step, _ in curve] == list(range(1, 15))  # points beyond a restored step are purged
     assert np.isfinite([value for _, value in curve]).all()
 
 
 @pytest.mark.parametrize("stops", [(2, 3), pytest.param((4, 5, 6, 7, 8, 9, 10, 11, 12, 13), marks=pytest.mark.long)])
-def test_an_interrupted_run_goes_round_the_same_data(folder: Path, stops: tuple[int, ...]) -> None:
-    run(study(folder), folder, "whole")
-    run(study(folder, f"stop_after_steps={stops[0]}"), folder, "parts")
+def test_an_interrupted_run_goes_round_the_same_data(
+    folder: Path, trained: TrainedOnce, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    whole = trained(study(folder))
+    run(study(folder, f"stop_after_steps={stops[0]}"), tmp_path, "parts")
     for stop in stops[1:]:
-        resume(folder / "parts", [f"stop_after_steps={stop}"], observer=Silent())
-    resume(folder / "parts", [], observer=Silent())
-    assert_alike(folder / "whole", folder / "parts", study(folder))
-    skips = [RunInfo.load(folder / name / "run.json").skips for name in ("whole", "parts")]
+        resume(tmp_path / "parts", [f"stop_after_steps={stop}"], observer=Silent())
+    resume(tmp_path / "parts", [], observer=Silent())
+    assert_alike(whole.path, tmp_path / "parts", study(folder))
+    skips = [RunInfo.load(path / "run.json").skips for path in (whole.path, tmp_path / "parts")]
     assert skips[0] == skips[1]
 
 
 @pytest.mark.parametrize("interrupted", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_run_killed_in_the_middle_of_a_rollback_takes_the_same_way(
-    folder: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
+    folder: Path, trained: TrainedOnce, tmp_path: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(study(folder), folder, "whole")
-    skips = RunInfo.load(folder / "whole" / "run.json").skips
+    whole = trained(study(folder))
+    skips = RunInfo.load(whole.path / "run.json").skips
     # Interrupted: with a checkpoint beyond the one that the rollback goes to.
     beyond = next(skip.steps[1] - 1 for skip in skips if skip.steps[1] - 1 > skip.at)
 
@@ -125,61 +129,63 @@ def test_a_run_killed_in_the_middle_of_a_rollback_takes_the_same_way(
         raise SystemExit("killed")
 
     if interrupted:
-        run(study(folder, f"stop_after_steps={beyond}"), folder, "parts")
-    go = partial(run, study(folder), folder, "parts")
+        run(study(folder, f"stop_after_steps={beyond}"), tmp_path, "parts")
+    go = partial(run, study(folder), tmp_path, "parts")
     if interrupted:
-        go = partial(resume, folder / "parts", [], observer=Silent())
+        go = partial(resume, tmp_path / "parts", [], observer=Silent())
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "discard_after", killed)
         with pytest.raises(SystemExit):
             go()
-    resume(folder / "parts", [], observer=Silent())
-    assert_alike(folder / "whole", folder / "parts", study(folder))
-    assert RunInfo.load(folder / "parts" / "run.json").skips == skips
+    resume(tmp_path / "parts", [], observer=Silent())
+    assert_alike(whole.path, tmp_path / "parts", study(folder))
+    assert RunInfo.load(tmp_path / "parts" / "run.json").skips == skips
 
 
-def test_after_the_allowed_rollbacks_the_run_has_diverged(folder: Path) -> None:
+def test_after_the_allowed_rollbacks_the_run_has_diverged(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match=r"loss is not finite at step \d+, after 1 rollbacks") as caught:
-        run(study(folder, "max_rollbacks=1"), folder, "run")
+        run(study(folder, "max_rollbacks=1"), tmp_path, "run")
     assert caught.value.exit_code == 3
-    info = RunInfo.load(folder / "run" / "run.json")
+    info = RunInfo.load(tmp_path / "run" / "run.json")
     assert info.status == "diverged"
     assert [event.event for event in info.history] == ["start", "rollback", "diverge"]
 
 
-def test_with_all_the_data_in_every_step_there_is_nothing_to_skip(folder: Path) -> None:
+def test_with_all_the_data_in_every_step_there_is_nothing_to_skip(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match="the loss is not finite at step 1; every step sees all the data"):
-        run(study(folder, "stages.fit.batch=all"), folder, "run")
-    info = RunInfo.load(folder / "run" / "run.json")
+        run(study(folder, "stages.fit.batch=all"), tmp_path, "run")
+    info = RunInfo.load(tmp_path / "run" / "run.json")
     assert info.status == "diverged"
     assert info.skips == []
 
 
-def test_more_rollbacks_may_be_allowed_on_resume(folder: Path) -> None:
-    run(study(folder), folder, "whole")
+def test_more_rollbacks_may_be_allowed_on_resume(folder: Path, trained: TrainedOnce, tmp_path: Path) -> None:
+    whole = trained(study(folder))
     with pytest.raises(DivergedError):
-        run(study(folder, "max_rollbacks=1"), folder, "parts")
-    resume(folder / "parts", ["max_rollbacks=20"], observer=Silent())
-    assert (folder / "whole" / "result.json").read_bytes() == (folder / "parts" / "result.json").read_bytes()
-    assert curves(folder / "whole")[0] == curves(folder / "parts")[0]
+        run(study(folder, "max_rollbacks=1"), tmp_path, "parts")
+    resume(tmp_path / "parts", ["max_rollbacks=20"], observer=Silent())
+    assert (whole.path / "result.json").read_bytes() == (tmp_path / "parts" / "result.json").read_bytes()
+    assert curves(whole.path)[0] == curves(tmp_path / "parts")[0]
 
 
 @pytest.mark.parametrize(("stops", "keep"), [((2,), 1), pytest.param((1, 2, 4, 5, 7), 2, marks=pytest.mark.long)])
-def test_saves_at_stops_do_not_push_out_what_a_rollback_needs(folder: Path, stops: tuple[int, ...], keep: int) -> None:
+def test_saves_at_stops_do_not_push_out_what_a_rollback_needs(
+    folder: Path, trained: TrainedOnce, tmp_path: Path, stops: tuple[int, ...], keep: int
+) -> None:
     kept = f"checkpoint.keep={keep}"
-    run(study(folder, kept), folder, "whole")
-    run(study(folder, kept, f"stop_after_steps={stops[0]}"), folder, "parts")
+    whole = trained(study(folder, kept))
+    run(study(folder, kept, f"stop_after_steps={stops[0]}"), tmp_path, "parts")
     for stop in stops[1:]:
-        resume(folder / "parts", [f"stop_after_steps={stop}"], observer=Silent())
-    resume(folder / "parts", [], observer=Silent())
-    assert_alike(folder / "whole", folder / "parts", study(folder, kept))
+        resume(tmp_path / "parts", [f"stop_after_steps={stop}"], observer=Silent())
+    resume(tmp_path / "parts", [], observer=Silent())
+    assert_alike(whole.path, tmp_path / "parts", study(folder, kept))
 
 
-def test_a_rollback_after_a_change_of_cadence_goes_to_what_is_there(folder: Path) -> None:
-    run(study(folder, "checkpoint.keep=1", "stop_after_steps=2"), folder, "run")
-    outcome = resume(folder / "run", ["checkpoint.every=4"], observer=Silent())
+def test_a_rollback_after_a_change_of_cadence_goes_to_what_is_there(folder: Path, tmp_path: Path) -> None:
+    run(study(folder, "checkpoint.keep=1", "stop_after_steps=2"), tmp_path, "run")
+    outcome = resume(tmp_path / "run", ["checkpoint.every=4"], observer=Silent())
     assert outcome.result is not None
-    skips = RunInfo.load(folder / "run" / "run.json").skips
+    skips = RunInfo.load(tmp_path / "run" / "run.json").skips
     assert {skip.at % 4 for skip in skips} == {0}
 
 

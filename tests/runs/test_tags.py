@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Studies
 from tests.helpers import run
+from tests.runs.conftest import TrainedOnce
 from tests.runs.reading import accumulate, points, texts
 
 EVERYTHING = (
@@ -36,11 +37,11 @@ def test_a_run_writes_the_tags_of_the_architecture(small: Studies, tmp_path: Pat
     assert found["fit/clipped/global_norm"][0][1] == 1.0
 
 
-def test_the_last_point_of_a_recipe_is_the_answer(small: Studies, tmp_path: Path) -> None:
-    outcome = run(small(), tmp_path, "run")
-    assert outcome.result is not None
-    found = points(tmp_path / "run" / "tensorboard")
-    for name, amount in outcome.result["recipe"].items():
+def test_the_last_point_of_a_recipe_is_the_answer(small: Studies, trained: TrainedOnce) -> None:
+    whole = trained(small())
+    assert whole.outcome.result is not None
+    found = points(whole.path / "tensorboard")
+    for name, amount in whole.outcome.result["recipe"].items():
         assert found[f"bake/recipe/{name}"][-1] == (70, pytest.approx(amount, rel=1e-6))
 
 
@@ -51,18 +52,16 @@ def test_the_learning_rate_is_the_one_of_the_schedule(small: Studies, tmp_path: 
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
 
 
-def test_texts_hold_the_config_and_the_worst_customers(small: Studies, tmp_path: Path) -> None:
-    run(small(), tmp_path, "run")
-    found = texts(tmp_path / "run" / "tensorboard")
+def test_texts_hold_the_config_and_the_worst_customers(small: Studies, trained: TrainedOnce) -> None:
+    found = texts(trained(small()).path / "tensorboard")
     assert set(found) == {"config", "fit/customers/worst", "worth"}
     assert found["config"][0][0] == 0
     assert "kind: quadratic" in found["config"][0][1]
     assert "customer-00" in found["fit/customers/worst"][0][1]
 
 
-def test_hparams_are_written_once_with_the_final_metrics(small: Studies, tmp_path: Path) -> None:
-    run(small(), tmp_path, "run")
-    folder = tmp_path / "run" / "tensorboard"
+def test_hparams_are_written_once_with_the_final_metrics(small: Studies, trained: TrainedOnce) -> None:
+    folder = trained(small()).path / "tensorboard"
     assert len(list(folder.glob("*.final"))) == 1
     assert [path for path in folder.iterdir() if path.is_dir()] == []  # no run within the run
     hparams = [tag for tag in accumulate(folder).Tags()["tensors"] if tag.startswith("_hparams_/")]
