@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from optim.cli.main import main
-from tests.runs.test_rollback import folder
-
-__all__ = ["folder"]  # the poisoned study
+from tests.runs.poison import write_poisoned_study
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -69,7 +67,8 @@ def test_an_interrupted_run_exits_75_and_goes_on(small_file: Path, capsys: pytes
     assert "The best recipe" in output
 
 
-def test_a_diverged_run_exits_3(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_diverged_run_exits_3(capsys: pytest.CaptureFixture[str]) -> None:
+    write_poisoned_study(Path())
     code, _, errors = call(capsys, "train", "study.yaml", "max_rollbacks=1")
     assert code == 3
     assert "error: stage fit: the loss is not finite at step " in errors
@@ -89,8 +88,8 @@ def test_a_config_with_many_mistakes_tells_them_all(small_file: Path, capsys: py
     assert not Path("runs").exists()
 
 
-def test_tables_with_mistakes_write_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with (folder / "ratings.csv").open("a") as file:
+def test_tables_with_mistakes_write_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with (write_poisoned_study(Path()) / "ratings.csv").open("a") as file:
         file.write("c99,unheard,1\nc99,1,lots\n")
     code, _, errors = call(capsys, "train", "study.yaml")
     assert code == 2

@@ -24,60 +24,15 @@ from optim.train.loop import Loop, NonFiniteError
 from tests.conftest import Studies
 from tests.helpers import run
 from tests.runs.conftest import TrainedOnce
+from tests.runs.poison import write_poisoned_study
 from tests.runs.reading import points, texts
 from tests.runs.test_resume import assert_alike, curves
-
-STUDY = """\
-data: {recipes: recipes.csv, ratings: ratings.csv, like: {at_least: 1}}
-ingredients: {butter: {min: 0, max: 1}, sugar: {min: 0, max: 5}}
-model:
-  utility: {kind: own, path: "poison.py:Poisoned", features: [amounts]}
-stages:
-  fit:
-    kind: fit
-    length: 14
-    batch: 4
-    optimizer: {name: adam, learning_rate: 0.05}
-  bake:
-    kind: bake
-    length: 3
-    starts: 1
-    score: {kind: liking}
-    optimizer: {name: sgd, learning_rate: 0.05}
-checkpoint: {every: 3}
-log: {every: 1}
-max_rollbacks: 20
-"""
-
-# Not a number for a recipe that one customer alone has tasted: every batch with that customer is lost.
-POISON = """\
-import jax.numpy as jnp
-from flax import nnx
-
-class Poisoned(nnx.Module):
-    def __init__(self, features, groups, rngs):
-        self.weights = nnx.Param(jnp.zeros(len(features)))
-
-    def __call__(self, features, group):
-        return jnp.where(features[0] > 2.5, jnp.nan, jnp.sum(self.weights[...] * features))
-"""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of 24 customers of whom the eighth is poison."""
-    folder = tmp_path_factory.mktemp("poison")
-    random = np.random.default_rng(0)
-    recipes = ["recipe,butter,sugar", *(f"{k},{1 + 0.1 * k:.1f},{2 - 0.2 * k:.1f}" for k in range(6)), "bad,4.9,1.0"]
-    ratings = ["customer,recipe,liking"]
-    for customer in range(24):
-        tasted = ["bad"] if customer == 7 else [str(k) for k in random.permutation(6)[:3]]
-        ratings += [f"c{customer},{recipe},{random.integers(2)}" for recipe in tasted]
-    (folder / "recipes.csv").write_text("\n".join(recipes) + "\n")
-    (folder / "ratings.csv").write_text("\n".join(ratings) + "\n")
-    (folder / "poison.py").write_text(POISON)
-    (folder / "study.yaml").write_text(STUDY)
-    return folder
+    """The poisoned study, shared by all tests; not to be changed."""
+    return write_poisoned_study(tmp_path_factory.mktemp("poison"))
 
 
 def study(folder: Path, *overrides: str) -> Config:
