@@ -25,7 +25,9 @@ import jaxlib.version
 from optim.runs.environment import usable_cores
 
 MOST_BYTES = 128 * 2**20
-"""What the programs of one processor and version may take; those used longest ago make room."""
+"""What the programs of one processor and version may take before those used longest ago make room."""
+MADE_FREE = 0.25
+"""Of that, when they do."""
 FOLDERS_KEPT = 4
 """Processors and versions of which programs are kept: a home may be shared by several machines."""
 
@@ -52,7 +54,7 @@ def compiled_programs_kept() -> Iterator[None]:
         yield
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_compilation_cache_max_size", MOST_BYTES)
+    jax.config.update("jax_compilation_cache_max_size", -1)  # else JAX reads the times of all programs at every write
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # many small ones are as long as a large one
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # they know no bound
     with warnings.catch_warnings():
@@ -103,8 +105,8 @@ def _own_folder(place: Path) -> Path | None:
             if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
                 return None
         os.utime(folder)
-        _make_room(folder.parent)
-        _remove_torn(folder)
+        _remove_folders(folder.parent)
+        _make_room(folder)
     except OSError:
         return None
     return folder
@@ -137,7 +139,24 @@ def _processor() -> tuple[str, ...]:
     return tuple(sorted({line for line in lines if line.startswith(telling)}))
 
 
-def _make_room(place: Path) -> None:
+def _make_room(folder: Path) -> None:
+    """Remove the programs that were used longest ago, where they take too much: once a process, at its start.
+
+    The system's time of the last reading may be a day old, or missing where a disk does not keep it: then the time of
+    writing stands for it.
+    """
+    found = [(entry.path, entry.stat()) for entry in os.scandir(folder)]
+    taken = sum(status.st_size for _, status in found)
+    if taken <= MOST_BYTES:
+        return
+    for path, status in sorted(found, key=lambda one: max(one[1].st_atime, one[1].st_mtime)):
+        if taken <= (1 - MADE_FREE) * MOST_BYTES:
+            return
+        Path(path).unlink(missing_ok=True)
+        taken -= status.st_size
+
+
+def _remove_folders(place: Path) -> None:
     """Remove the folders that were used longest ago."""
     folders = sorted((path for path in place.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     for path in folders[:-FOLDERS_KEPT]:
@@ -162,14 +181,6 @@ def _silent_of_trouble(folder: Path, show: Show) -> Show:
             _remove(folder, trouble["program"])
 
     return shown
-
-
-def _remove_torn(folder: Path) -> None:
-    """Remove programs that a process was killed over: without its time of use, one keeps JAX from adding others."""
-    names = {path.name for path in folder.iterdir()}
-    for name in names:
-        if name.endswith("-cache") and name.removesuffix("-cache") + "-atime" not in names:
-            (folder / name).unlink(missing_ok=True)
 
 
 def _remove(folder: Path, program: str) -> None:

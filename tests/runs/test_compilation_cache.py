@@ -74,12 +74,11 @@ def test_two_processes_keep_programs_at_once_for_their_user_alone(kept: tuple[Pa
 
 
 def test_what_is_damaged_is_compiled_anew_in_silence(kept: tuple[Path, str]) -> None:
-    """Truncated, emptied, or left by a process that was killed before it had noted the time."""
+    """Truncated, emptied."""
     cache, printed = kept
     whole = programs(cache)
     for number, path in enumerate(sorted(cache.glob("optim/compiled/*/*-cache"))):
         path.write_bytes(path.read_bytes()[: (0, 40)[number % 2]])
-    path.with_name("jit_other-0-cache").write_bytes(b"torn")
     assert run(cache) == printed
     assert programs(cache).keys() == whole.keys()
     assert min(programs(cache).values()) > 40
@@ -136,6 +135,22 @@ def test_the_place_is_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tm
     assert cache_place() == Path("/home/ada/.cache/optim")
     monkeypatch.setattr(sys, "platform", "darwin")
     assert cache_place() == Path("/home/ada/Library/Caches/optim")
+
+
+def test_programs_used_longest_ago_make_room_for_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compilation_cache, "MOST_BYTES", 400)
+    folder = compilation_cache._own_folder(tmp_path)
+    assert folder is not None
+    for number in range(4):
+        path = folder / f"jit_{number}-cache"
+        path.write_bytes(bytes(100))
+        used = 1000 + (9 if number == 0 else number)  # the first was written first, and read last
+        os.utime(path, (used, 1000 + number))
+    assert compilation_cache._own_folder(tmp_path) == folder
+    assert len(list(folder.iterdir())) == 4  # there is room
+    (folder / "jit_4-cache").write_bytes(bytes(100))
+    compilation_cache._own_folder(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["jit_0-cache", "jit_3-cache", "jit_4-cache"]
 
 
 def test_programs_of_other_processors_cores_and_versions_lie_elsewhere_and_the_oldest_go(
