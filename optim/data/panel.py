@@ -77,7 +77,9 @@ class Panel:
     @property
     def recipes_in_fit(self) -> Int32[np.ndarray, " tasted"]:
         """Indices of the recipes with a response that is not held out."""
-        return np.unique(self.recipe[~self.held_out])
+        asked = np.zeros(len(self.recipes), bool)
+        asked[self.recipe[~self.held_out]] = True  # many times faster than np.unique
+        return np.flatnonzero(asked).astype(np.int32)
 
     def customer_of_response(self) -> Int32[np.ndarray, "responses"]:
         """Index of the customer who gave each response."""

@@ -198,15 +198,11 @@ def _scaling(
     """
     raw = _raw_features(feature_map, property_model, tasted)
     share = CONSTANT if raw.dtype == np.float32 else CONSTANT_IN_DOUBLE
-    raw = raw.astype(float)
     weights = tasted.counts / tasted.counts.sum()
-    mean = weights @ raw
-    center = mean if centered else np.zeros_like(mean)
-    squares = raw - center
-    squares *= squares  # in place: of a million recipes each copy takes longer than its arithmetic
-    scale = np.sqrt(weights @ squares)
+    columns = [_spread(values.astype(float), weights, centered=centered) for values in raw.T]
+    center, scale, width = np.array(columns).reshape(-1, 3).T
     silent = scale <= share * np.abs(center)
-    varies = np.ptp(raw, axis=0) > share * np.abs(center)
+    varies = width > share * np.abs(center)
     for index, name in enumerate(feature_map.names):
         if silent[index] and name not in fixed:
             remedy = "hold it with `fixed`" if name in feature_map.ingredients else "leave it out of the features"
@@ -220,6 +216,15 @@ def _scaling(
                 f"liking cannot be learned; {remedy}"
             )
     return center, np.where(silent, 1.0, scale)
+
+
+def _spread(
+    values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], *, centered: bool
+) -> tuple[float, float, float]:
+    """Center, root mean square about it, and width of a column: by columns, as a copy of all costs more than the sums."""
+    center = float(weights @ values) if centered else 0.0
+    about = values - center
+    return center, float(np.sqrt(weights @ (about * about))), float(np.ptp(values))
 
 
 def _raw_features(
