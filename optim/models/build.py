@@ -221,7 +221,7 @@ def _scaling(
 def _spread(
     values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], *, centered: bool
 ) -> tuple[float, float, float]:
-    """Center, root mean square about it, and width of a column: by columns, as a copy of all costs more than the sums."""
+    """Center, root mean square about it, and width of a column; a copy of all columns would cost more than the sums."""
     center = float(weights @ values) if centered else 0.0
     about = values - center
     return center, float(np.sqrt(weights @ (about * about))), float(np.ptp(values))
