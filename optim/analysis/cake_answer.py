@@ -74,7 +74,7 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     assert isinstance(block, schema.Bake)
     reads_liking = "liking" in objective.asked(constants)
     if not np.isfinite(recipes).all(axis=1).any():
-        raise NoAnswerError("none of the recipes that were baked is finite")
+        raise NoAnswerError(f"stage {stage.name}: none of the recipes that were baked is finite")
     certificate = certify(
         study.space,
         recipes,
@@ -83,7 +83,7 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
         reads=of_vector(objective.utilities) if reads_liking else None,
     )
     if not np.isfinite(certificate.score):
-        raise NoAnswerError("the score is not finite at any of the recipes that were baked")
+        raise NoAnswerError(f"stage {stage.name}: the score is not finite at any of the recipes that were baked")
     return BakedCake(objective, constants, recipes[certificate.best], certificate, reads_liking)
 
 
