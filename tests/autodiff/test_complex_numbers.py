@@ -100,7 +100,7 @@ def test_the_derivative_of_a_polynomial_is_that_of_finite_differences(coefficien
     np.testing.assert_allclose(derivative, np.array([1, -8, 8, -1]) @ values / (12 * h), rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(coefficients=COEFFICIENTS, z=UNIT, part=UNIT)
 def test_a_polynomial_with_a_conjugate_is_refused_and_has_a_real_jacobian(
     coefficients: list[complex], z: complex, part: complex

@@ -320,6 +320,7 @@ def test_a_design_without_full_rank_counts_in_the_space_that_it_spans() -> None:
     np.testing.assert_allclose(found[0], found[1], atol=2e-5)
 
 
+@pytest.mark.long  # the table above whose likes are separated has the figures by Firth's formula
 @pytest.mark.usefixtures("float64")
 def test_firth_of_separated_likes_is_finite() -> None:
     """The figures by SciPy, from the formula."""
