@@ -90,15 +90,21 @@ def test_the_third_derivative_is_right_as_well() -> None:
 
 
 @pytest.mark.usefixtures("float64")
-def test_a_nonlinear_tree_has_the_derivatives_of_finite_differences() -> None:
+@pytest.mark.parametrize(
+    "modes",
+    [
+        ("forward over forward", "reverse over reverse"),
+        pytest.param(("forward over reverse", "reverse over forward"), marks=pytest.mark.long),
+    ],
+    ids=["pure", "mixed"],
+)
+def test_a_nonlinear_tree_has_the_derivatives_of_finite_differences(modes: tuple[str, ...]) -> None:
     params = np.array([1.3, 0.4, -0.8])
     both = jax.jit(jax.value_and_grad(blended))
     value, gradient = (lambda params: both(params)[0]), (lambda params: both(params)[1])
     np.testing.assert_allclose(gradient(params), differences(value, params, 1e-3), rtol=1e-9)
     expected = differences(gradient, params, 1e-3)
-    forward, seconds = jax.jit(lambda p: (jax.jacfwd(blended)(p), [second(blended)(p) for second in MODES.values()]))(
-        params
-    )
+    forward, seconds = jax.jit(lambda p: (jax.jacfwd(blended)(p), [MODES[mode](blended)(p) for mode in modes]))(params)
     np.testing.assert_allclose(forward, gradient(params), rtol=1e-12)
     for second in seconds:
         np.testing.assert_allclose(second, expected, rtol=1e-8)

@@ -281,7 +281,9 @@ def test_a_gradient_that_is_not_finite_is_not_hidden() -> None:
         assert not bool(jnp.all(jnp.isfinite(allowed_gradient(jnp.array([bad, 1.0]), jnp.array([0.5, 0.5]), bounds))))
 
 
-@pytest.mark.parametrize("slopes", [(1.0, 5.0), (5.0, 1.0), (-1.0, -5.0), (1.0, 1.0001)])
+@pytest.mark.parametrize(
+    "slopes", [(1.0, 5.0), pytest.param((5.0, 1.0), marks=pytest.mark.long), (-1.0, -5.0), (1.0, 1.0001)]
+)
 def test_adam_reaches_the_vertex_of_a_linear_score_with_a_total(slopes: tuple[float, float]) -> None:
     """Both slopes have one sign: adam alone would move both amounts alike, and the total would take it all back."""
     bounds, optimizer = box([0, 0], [1, 2], 1.5), optax.adam(0.05)
@@ -308,7 +310,7 @@ def test_an_ingredient_of_a_narrow_range_hides_no_other() -> None:
     )
     point = jnp.array([61745.0, 38255.0 - 0.004, 0.004], jnp.float32)
     gradient = jnp.array([1e-3, -1e-3, 3e4], jnp.float32)
-    found = significant_gradient(gradient, point, bounds)
+    found = trained_gradient(gradient, point, bounds)
     np.testing.assert_allclose(found[:2], [1e-3, -1e-3], rtol=1e-3)
     assert found[2] > 0
 
@@ -317,5 +319,5 @@ def test_equal_slopes_leave_no_rounding_to_an_optimizer() -> None:
     rows = np.random.default_rng(1).uniform(-1e6, 1e6, 50).astype(np.float32)
     bounds = Bounds(jnp.zeros(3), jnp.array([1.0, 3.0, 1e3]), jnp.array([1.0, 3.0, 1e3]), jnp.float32(500.0))
     point = jnp.array([0.4, 1.2, 498.4], jnp.float32)
-    found = jax.vmap(lambda slope: significant_gradient(jnp.full(3, slope), point, bounds))(rows)
+    found = jax.jit(jax.vmap(lambda slope: significant_gradient(jnp.full(3, slope), point, bounds)))(rows)
     np.testing.assert_array_equal(found, 0.0)
