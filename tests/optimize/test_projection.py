@@ -102,7 +102,7 @@ def test_an_allowed_recipe_stays_to_the_bit(problem: tuple[Vector, Bounds]) -> N
     np.testing.assert_array_equal(projected(once, bounds), once)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_scipy_solves_the_same_quadratic_program(seed: int) -> None:
     random = np.random.default_rng(seed)
     lower, width, point = random.uniform(0, 2, 6), random.uniform(0.5, 3, 6), random.normal(0, 4, 6)
@@ -234,7 +234,8 @@ def test_at_a_bound_only_the_part_that_leads_inside_is_left() -> None:
 @st.composite
 def stationary(draw: st.DrawFn, n: int = 5) -> tuple[Array, Array, Bounds]:
     """A recipe that is optimal: free slopes equal the multiplier, those at a bound push against it."""
-    multiplier = draw(st.floats(-100, 100, width=32))
+    # Not so near 0 that a product with a range is below the normal numbers, where programs compute 0.
+    multiplier = draw(st.floats(-100, 100, width=32).filter(lambda slope: slope == 0 or abs(slope) > 1e-30))
     places = draw(st.lists(st.sampled_from(["lower", "inside", "upper", "fixed"]), min_size=n, max_size=n))
     push = np.array(draw(st.lists(st.floats(0, 10, width=32), min_size=n, max_size=n)))
     width = np.array(draw(st.lists(st.floats(0.125, 50, width=32), min_size=n, max_size=n)))
@@ -253,7 +254,7 @@ def test_at_an_optimum_it_is_exactly_zero(case: tuple[Array, Array, Bounds]) -> 
     np.testing.assert_array_equal(trained_gradient(gradient, point, bounds), np.zeros(5))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_scipy_projects_onto_the_same_directions(seed: int) -> None:
     """Minus the result, in ranges, is the nearest allowed direction to minus the gradient."""
     random = np.random.default_rng(seed)
