@@ -126,8 +126,17 @@ def test_a_fit_after_few_steps_says_how_far_it_is_and_what_to_do(fit: Fits) -> N
     assert [caveat.status for caveat in early.caveats] == [NOT_SETTLED]
 
 
-@pytest.mark.parametrize("batch", ["16", "all"])
-@pytest.mark.parametrize("aggregate", ["sum", "mean_responses", "mean_customers"])
+@pytest.mark.parametrize(
+    ("aggregate", "batch"),
+    [
+        ("sum", "16"),
+        ("mean_customers", "all"),
+        pytest.param("mean_responses", "16", marks=pytest.mark.long),
+        pytest.param("sum", "all", marks=pytest.mark.long),
+        pytest.param("mean_responses", "all", marks=pytest.mark.long),
+        pytest.param("mean_customers", "16", marks=pytest.mark.long),
+    ],
+)
 def test_delta_is_the_same_for_every_aggregate_and_batch(fit: Fits, small: Studies, aggregate: str, batch: str) -> None:
     """At the same parameters, of customers with eight responses each; the gradient's norm is that of the loss."""
     first = fit("stages.fit.length=3", LINEAR)

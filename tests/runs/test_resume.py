@@ -85,6 +85,9 @@ def test_early_stopping_survives_an_interruption(small: Studies, trained: Traine
         "stages.bake.length=5",
     )
     whole = trained(small(*overrides))
+    assert whole.outcome.result is not None
+    held_out = whole.outcome.result["likelihood"]["held_out"]
+    assert (held_out["by"], held_out["chose_where_to_stop"]) == ("response", ["fit"])
     run(small(*overrides, "stop_after_steps=10"), tmp_path, "parts")
     resume(tmp_path / "parts", [], observer=Silent())
     assert_alike(whole.path, tmp_path / "parts", small(*overrides))

@@ -46,8 +46,9 @@ def test_a_second_bake_goes_on_from_the_first(small: Studies) -> None:
     bake = "{kind: bake, length: 3, score: {kind: liking}, optimizer: {name: sgd, learning_rate: 0.0}"
     config = small(f"stages.polish={bake}, starts: previous}}")
     study, state, _, _ = in_memory(config)
-    _, before, _, _ = in_memory(small())
-    np.testing.assert_array_equal(state.parameters["cake"]["amounts"], before.parameters["cake"]["amounts"])
+    before = state.ended["bake"].cake
+    assert before is not None
+    np.testing.assert_array_equal(state.parameters["cake"]["amounts"], before["amounts"])
     assert [stage.name for stage in study.stages] == ["fit", "bake", "polish"]
 
 
