@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +95,7 @@ def diamond_fit() -> Maximum:
 
 
 def test_amounts_of_one_sum_determine_the_coefficients_without_a_constant_alone(case: Case, ask: Answers) -> None:
-    found = ask(case("collinear") / "config.yaml", SHORT)
+    found = ask(case("collinear") / "config.yaml", NEWTON)
     said = "orange + banana + mango is always 1, so the constant is not determined: leave it out"
     assert found.likelihood["parameters"] == {"weights": {}}
     assert set(found.likelihood["not_determined"]) == {"constant", "orange", "banana", "mango"}
@@ -117,7 +116,7 @@ def test_without_the_constant_all_coefficients_are_determined(case: Case, ask: A
     assert found.likelihood["parameters"]["weights"] == pytest.approx(expected, abs=5e-5)
     assert "not_determined" not in found.likelihood
     assert "likelihood.parameters" not in found.warnings
-    errors = ask(config, SHORT).likelihood["reduced"]["standard_errors"]["weights"]
+    errors = ask(config, NEWTON).likelihood["reduced"]["standard_errors"]["weights"]
     assert found.likelihood["standard_errors"]["weights"] == pytest.approx(errors, rel=1e-5)
 
 
@@ -170,6 +169,7 @@ def test_eight_recipes_do_not_determine_fifteen_coefficients(case: Case, ask: An
     assert found.likelihood["log_likelihood"] == pytest.approx(found.likelihood["recipe_means"]["log_likelihood"])
 
 
+@pytest.mark.long
 def test_eight_recipes_in_fractions_are_an_extrapolation(case: Case, ask: Answers) -> None:
     """The true P(like) there is .001."""
     found = ask(case("eight_recipes") / "config.yaml", "model.utility={kind: linear, features: [fractions]}", SHORT)
@@ -181,6 +181,7 @@ def test_eight_recipes_in_fractions_are_an_extrapolation(case: Case, ask: Answer
     assert found.result["tasted"]["leverage"] > 3 * found.result["tasted"]["largest_tasted_leverage"]
 
 
+@pytest.mark.long
 def test_the_best_inside_is_found_in_fractions_where_there_is_no_total(case: Case, ask: Answers) -> None:
     """The tasted recipes themselves are allowed, so that there is a best one among their mixtures."""
     found = ask(case("eight_recipes") / "config.yaml", "model.utility={kind: linear, features: [fractions]}", SHORT)
@@ -257,6 +258,11 @@ def test_the_cocktail_is_computed_and_checked(cocktail_tables: tuple[str, str], 
     tasted = found.result["tasted"]
     assert (tasted["in"], tasted["inside"]) == ("fractions", True)
     assert "best_inside" not in tasted
+    weights = {"orange": -0.046, "banana": 1.620, "mango": 2.833, "lemon": -19.090}
+    assert likelihood["parameters"]["weights"] == pytest.approx(weights, abs=0.005)
+    assert (likelihood["responses"], likelihood["customers"]) == (1600, 100)
+    published = {"orange": 0.20, "banana": 0.30, "mango": 0.50, "lemon": 0.0}
+    assert found.result["recipe"] == pytest.approx(published, abs=0.002)
     liking = found.result["liking"]
     assert liking["mean"] == pytest.approx(0.869, abs=5e-4)
     # The interval of the logit by the delta method, from the tables themselves.

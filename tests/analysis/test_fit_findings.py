@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import jax
@@ -54,7 +55,10 @@ class Fitted:
     def __init__(self, study: Study, member: Parameters) -> None:
         self.study, self.member = study, member
         self.examiner = FitExaminer(study, study.stages[0])
-        self.findings: FitFindings = self.examiner.findings(member, stopped_early=False)
+
+    @cached_property
+    def findings(self) -> FitFindings:
+        return self.at(self.member)
 
     @property
     def text(self) -> str:

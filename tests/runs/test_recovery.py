@@ -111,6 +111,7 @@ def _true_liking(truth: dict[str, Any], names: list[str]) -> Any:
     return liking
 
 
+@pytest.mark.long
 def test_the_cocktail_study_reaches_the_published_figures(cocktail: Path, tmp_path: Path) -> None:
     tables = [f"data.recipes={cocktail}/recipes.csv", f"data.ratings={cocktail}/ratings.csv"]
     outcome = run(load(CONFIGS / "cocktail.yaml", tables), tmp_path, "cocktail")
@@ -157,7 +158,8 @@ def test_measured_properties_are_fitted_and_used(cocktail: Path, tmp_path: Path)
         "utility: {kind: linear, features: [sweet, acidity]}}",
         "stages={measure: {kind: fit, length: 3, loss: {kind: property_error}, optimizer: {name: newton}}, "
         "fit: {kind: fit, length: 8, optimizer: {name: newton}}, "
-        "bake: {kind: bake, length: 40, starts: 4, score: {kind: liking}, optimizer: {name: adam, learning_rate: 0.02}}}",
+        "bake: {kind: bake, length: 40, starts: 4, score: {kind: liking}, "
+        "optimizer: {name: adam, learning_rate: 0.02}}}",
     ]
     outcome = run(load(CONFIGS / "cocktail.yaml", overrides), tmp_path, "cocktail")
     assert outcome.result is not None

@@ -230,7 +230,9 @@ def test_a_change_holds_for_later_resumes(small: Studies, trained: TrainedOnce, 
 
 
 def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
-    (tmp_path / "score.py").write_text("def score(recipe, customer):\n    return -((recipe.amounts['flour'] - 2) ** 2)\n")
+    (tmp_path / "score.py").write_text(
+        "def score(recipe, customer):\n    return -((recipe.amounts['flour'] - 2) ** 2)\n"
+    )
     (tmp_path / "study.yaml").write_text(
         "ingredients: {flour: {min: 1, max: 3}}\n"
         "stages:\n"

@@ -40,7 +40,9 @@ def delta_curve(directory: Path, stage: str = "fit") -> list[tuple[int, float]]:
     return points(directory / "tensorboard").get(f"{stage}/delta", [])
 
 
-def test_the_curve_stands_at_every_checkpoint_that_is_due_and_is_that_of_numpy(small: Studies, trained: TrainedOnce) -> None:
+def test_the_curve_stands_at_every_checkpoint_that_is_due_and_is_that_of_numpy(
+    small: Studies, trained: TrainedOnce
+) -> None:
     """δ² = gᵀ H⁻¹ g does not depend on the units of the coefficients: here from those that the answer gives."""
     config = small(LINEAR, FIT_ALONE)
     whole = trained(config)

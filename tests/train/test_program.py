@@ -24,7 +24,6 @@ from optim.train.loop import Loop
 from tests.conftest import Studies
 from tests.helpers import Recording, assert_same_bits, in_memory
 
-
 FIT_ALONE = "stages={fit: {kind: fit, length: 40, batch: 16, optimizer: {name: adam, learning_rate: 0.05}}}"
 BAKE_ALONE = (
     "stages={bake: {kind: bake, length: 30, starts: 2, score: {kind: deliciousness},"
