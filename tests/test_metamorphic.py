@@ -209,20 +209,18 @@ def of_units(factor: float, *names: str) -> Callable[[Place], float]:
     return back
 
 
-def test_an_ingredient_in_another_unit_changes_nothing_else(ask: Ask, plain: Tasting) -> None:
+def test_another_order_and_another_unit_of_an_ingredient_change_nothing_else(ask: Ask, plain: Tasting) -> None:
     """Its coefficients are so much smaller, squared ones by the square; its amounts so much larger."""
-    same(ask(plain.in_units(MILLI, "acid")), ask(plain), of_units(MILLI, "acid"))
-
-
-def test_a_total_in_another_unit_changes_nothing_else(ask: Ask, plain: Tasting) -> None:
-    """All the ingredients of a total have its unit."""
-    names, whole = tuple(plain.ingredients), replace(plain, total=10.0)
-    same(ask(whole.in_units(MILLI, *names)), ask(whole), of_units(MILLI, *names))
-
-
-def test_ingredients_in_another_order_change_nothing(ask: Ask, plain: Tasting) -> None:
     turned = replace(plain, ingredients=dict(reversed(plain.ingredients.items())))
-    same(renamed(ask(turned)), renamed(ask(plain)))
+    same(renamed(ask(turned.in_units(MILLI, "acid"))), renamed(ask(plain)), of_units(MILLI, "acid"))
+
+
+def test_a_total_in_another_unit_changes_nothing_else_though_customers_are_clipped(ask: Ask, plain: Tasting) -> None:
+    """All the ingredients of a total have its unit; what a customer's gradient is clipped at has none."""
+    names, whole = tuple(plain.ingredients), replace(plain, total=10.0, optimizer=", clip_customer_norm: 0.002")
+    found, expected = ask(whole.in_units(MILLI, *names)), ask(whole)
+    assert not [one for one in expected.get("warnings", ()) if "clip_customer_norm never acted" in one["text"]]
+    same(found, expected, of_units(MILLI, *names))
 
 
 def renamed(tree: Any) -> Any:
@@ -272,6 +270,7 @@ def halves(tasting: Tasting) -> Tasting:
     )
 
 
+@pytest.mark.long
 def test_an_ingredient_that_nothing_reads_changes_nothing_and_is_told(ask: Ask) -> None:
     """The bakery's formulas have no salt in them."""
     cake = replace(
@@ -291,6 +290,7 @@ def test_an_ingredient_that_nothing_reads_changes_nothing_and_is_told(ask: Ask) 
     same(found, expected)
 
 
+@pytest.mark.long
 def test_clipped_gradients_of_customers_are_the_same_in_any_unit(ask: Ask, plain: Tasting) -> None:
     clipped = replace(plain, optimizer=", clip_customer_norm: 0.002")
     found, expected = ask(clipped.in_units(MILLI, "acid")), ask(clipped)
