@@ -71,7 +71,7 @@ def answer(
     member = first_member(state.parameters["model"])
     bakes = [stage for stage in study.stages if stage.bakes]
     main, others = _fits(study)
-    of_others = [examiners(stage).findings(member, ended=_ended(stage, chosen_end)) for stage in others]
+    of_others = [examiners(stage).findings(member, ended=ended(stage, chosen_end)) for stage in others]
     departed: list[Status] = [NOT_KNOWN] if departures_of_properties(study, member) else []
     rests_on = worst([*(found.certificate.status for found in of_others), *departed])
     fitted = None if main is None else _fitted(study, examiners(main), member, rests_on, chosen_end)
@@ -96,7 +96,7 @@ def answer(
     return result if chosen_end is None else declared(result, chosen_end)
 
 
-def _ended(stage: Stage, chosen_end: ChosenEnd | None) -> str:
+def ended(stage: Stage, chosen_end: ChosenEnd | None) -> str:
     """What chose where a fit ended, other than its length: hindsight, or early stopping; else empty."""
     if chosen_end is not None and chosen_end.stage == stage.name:
         return chosen_end.text
@@ -136,7 +136,7 @@ def _fitted(
     """
     if not study.model(member).feature_map.reads_properties:
         rests_on = CHECKED
-    findings = examiner.findings(member, ended=_ended(examiner.stage, chosen_end))
+    findings = examiner.findings(member, ended=ended(examiner.stage, chosen_end))
     scores = standard_error_scores(study, examiner, findings, rests_on)
     return _Fitted(examiner, findings, scores, Likings(study, member, findings, scores, rests_on))
 

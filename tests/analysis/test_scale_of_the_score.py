@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from optim.analysis.answer import ended
 from optim.analysis.best_inside import Inside
+from optim.analysis.chosen_end import ChosenEnd
 from optim.analysis.verdicts import NOT_SETTLED
-from tests.analysis.studies import Answered, Answers, Tables
+from optim.analysis.weighed import resolved
+from optim.config.loading import load
+from optim.study.study import build_study
+from tests.analysis.studies import Answers
 from tests.analysis.test_best_inside import ANYTHING, TRIANGLE, found, round_peak
 from tests.cli.test_tables import line, shown
 
-TABLES = Tables(
-    {
-        "sugar": [0.5, 0.5, 1.0, 1.0, 2.0, 2.5, 1.5],
-        "butter": [1.0, 2.0, 1.0, 2.0, 1.5, 1.4, 1.8],
-        "salt": [1.0] * 7,
-    },
-    {"all": [4, 9, 13, 15, 12, 6, 16]},
-)
+PRICED = """\
+precision: float64
+ingredients: {flour: {min: 1, max: 3, price: 1}, sugar: {min: 0.5, max: 2.5}, salt: {fixed: 1, price: 0}}
+model: {}
+stages:
+  bake: {kind: bake, length: 8, starts: 3, score: {kind: own, path: "own.py:priced"},
+         optimizer: {name: adam, learning_rate: 0.03}}
+"""
 DENSITY = """\
 from flax import nnx
 import jax.numpy as jnp
@@ -60,53 +68,63 @@ def score(recipe, customer):
     s = recipe.settings
     away = abs(recipe.amounts["flour"] - 13002) - 1
     return -away**2 - (recipe.amounts["sugar"] - 1.25) ** 2 - abs(s["phase"] - (0.5 - 1.25j))
+
+
+def priced(recipe, customer):
+    return -(recipe.amounts["flour"] - 2) ** 2 - (recipe.amounts["sugar"] - 1.7) ** 2 - 0.01 * recipe.cost
 """
 
 
-def judged(answered: Answered) -> dict[str, Any]:
-    """The certificate's verdicts, and what is not settled."""
-    certificate = answered.result["certificate"]
-    verdicts = {key: certificate[key] for key in ("agreeing", "stationary", "active")}
-    return verdicts | {"status": answered.result["status"]}
+def study(folder: Path, text: str, code: str) -> Path:
+    """A study with code of its own beside it."""
+    (folder / "own.py").write_text(code)
+    (folder / "study.yaml").write_text(text.replace("own.py", f"{folder}/own.py"))
+    return folder / "study.yaml"
 
 
 @pytest.mark.usefixtures("float64")
 def test_the_price_of_a_fixed_ingredient_certifies_no_unfinished_bake(tmp_path: Path) -> None:
-    bounds = "{sugar: {min: 0.5, max: 2.5}, butter: {min: 1, max: 2, price: 1}, salt: {fixed: 1, price: PRICE}}"
-    score = "stages.bake.score={kind: liking, cost_weight: 0.01}"
-    both = []
-    for price in ("0", "100000"):
-        config = TABLES.write(tmp_path / price, bounds.replace("PRICE", price))
-        both.append(Answers()(config, "precision=float64", score, "stages.bake.length=8"))
-    free, dear = both
-    assert judged(free) == judged(dear)
-    assert free.result["recipe"] == pytest.approx(dear.result["recipe"], abs=1e-6)
-    assert free.result["certificate"]["stationary"] is False
-    assert free.result["status"]["score"] == NOT_SETTLED
+    config, answers = study(tmp_path, PRICED, SCORE), Answers()
+    free, dear = (answers(config, f"ingredients.salt.price={price}").result for price in ("0", "1e7"))
+    assert free["score"] - dear["score"] == pytest.approx(1e5)
+    assert free["recipe"] == pytest.approx(dear["recipe"], abs=1e-9)
+    for key in ("agreeing", "stationary", "active"):
+        assert free["certificate"][key] == dear["certificate"][key]
+    assert (dear["certificate"]["stationary"], dear["certificate"]["agreeing"]) == (False, 1)
+    assert free["status"] == dear["status"] == {"recipe": NOT_SETTLED, "score": NOT_SETTLED}
 
 
-def dense(folder: Path, level: float, *overrides: str) -> Answered:
-    folder.mkdir()
-    (folder / "own.py").write_text(DENSITY.replace("LEVEL", repr(level)))
-    (folder / "study.yaml").write_text(STUDY.replace("own.py", f"{folder}/own.py"))
-    return Answers()(folder / "study.yaml", f"stages.bake.score.targets.density={level + 0.2431!r}", *overrides)
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [
+        (30000.0, "density of recipes that are allowed goes from 30000.1"),
+        pytest.param(1e9, "density is 1e+09 at every recipe, although it has slopes: single", marks=pytest.mark.long),
+        pytest.param(3.0, "", marks=pytest.mark.long),
+    ],
+)
+def test_a_property_of_which_single_precision_keeps_too_little_is_told(tmp_path: Path, level: float, said: str) -> None:
+    config = study(tmp_path, STUDY, DENSITY.replace("LEVEL", repr(level)))
+    found = Answers()(config, f"stages.bake.score.targets.density={level + 0.2431!r}")
+    warning = found.warnings.get("score", "")
+    assert said in warning
+    assert ("set precision: float64" in warning) is bool(said)
+    if said:
+        assert found.result["status"] == {"recipe": NOT_SETTLED, "score": NOT_SETTLED}
+    if level == 30000:
+        assert line(shown(found.result), "density").split(" │ ")[1].startswith("30000.2")  # and not 30000
 
 
-def test_a_property_of_which_single_precision_keeps_too_little_is_told(tmp_path: Path) -> None:
-    fine, coarse, gone = (dense(tmp_path / f"{level:g}", level) for level in (3.0, 30000.0, 1e9))
-    assert "single precision" not in fine.warnings.get("score", "")
-    assert "density of recipes that are allowed goes from 30000.1" in coarse.warnings["score"]
-    assert "set precision: float64" in coarse.warnings["score"]
-    assert "density is 1e+09 at every recipe, although it has slopes: single" in gone.warnings["score"]
-    for one in (coarse, gone):
-        assert one.result["status"] == {"recipe": NOT_SETTLED, "score": NOT_SETTLED}
-    assert "30000.2" in line(shown(coarse.result), "density")  # and not 30000
+@pytest.mark.parametrize(
+    ("value", "width", "text"),
+    [(30000.24308, 0.2, "30000.2431"), (14287.04, 3000.0, "14287"), (0.5, 0.0, "0.5"), (0.0, 2.0, "0"),
+     (np.float32(30000.242), 0.2, "30000.242"), (-1.25, math.inf, "-1.25"), (9.87654, 1e6, "9.877")],
+)  # fmt: skip
+def test_a_number_has_the_digits_that_resolve_what_it_differs_by(value: float, width: float, text: str) -> None:
+    assert resolved(value, width) == text
 
 
 def test_settings_and_what_is_said_of_a_spread_have_the_digits_of_their_range(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(SCORE)
-    (tmp_path / "study.yaml").write_text(KELVIN.replace("own.py", f"{tmp_path}/own.py"))
-    found = Answers()(tmp_path / "study.yaml", "ingredients.flour={min: 13000.5, max: 13003.5}")
+    found = Answers()(study(tmp_path, KELVIN, SCORE), "ingredients.flour={min: 13000.5, max: 13003.5}")
     text = shown(found.result)
     told = {name: line(text, name).split(" │ ")[1] for name in ("kelvin", "big", "phase")}
     assert told == {"kelvin": "310.2345", "big": "1000002.6", "phase": "0.5 - 1.25i"}
@@ -139,3 +157,13 @@ def test_the_best_recipe_inside_is_the_same_whatever_is_added_to_its_score(facto
 
     assert search(other).point == pytest.approx([1.5, 2.5], abs=1e-4)
     assert search(other).agreeing == search(plain).agreeing
+
+
+def test_a_stage_that_was_ended_at_its_best_checkpoint_is_not_said_to_have_stopped_early(tmp_path: Path) -> None:
+    (stage,) = build_study(load(study(tmp_path, PRICED, SCORE), ["precision=float32"])).stages
+    chosen = ChosenEnd("base", "bake/eval/loss", 30, 0.57646)
+    assert ended(stage, chosen) == "stage bake stopped at step 30, where its held-out loss was lowest (0.57646)"
+    assert ended(stage, ChosenEnd("base", "fit/train/loss", 30, 0.5)) == ended(stage, None) == ""
+    patient = replace(stage, patience=3)
+    assert ended(patient, None).startswith("early stopping went back to")
+    assert ended(patient, chosen) == ended(stage, chosen)

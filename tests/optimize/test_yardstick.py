@@ -37,9 +37,8 @@ def verdicts(score: Score, *ends: tuple[float, float]) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("level", [0.0, 1e5, -1e5])
-@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
-@pytest.mark.parametrize("ends", [ENDS, ENDS[2:], ENDS[3:]], ids=["a peak", "near it", "far from it"])
+@pytest.mark.parametrize(("factor", "level"), [(1e-6, 0.0), (1e6, 0.0), (1.0, 1e5), (1e-6, -1e5), (1e6, -1e5)])
+@pytest.mark.parametrize("ends", [ENDS, ENDS[3:]], ids=["a peak", "far from it"])
 def test_neither_a_constant_nor_a_factor_changes_a_verdict(
     ends: list[tuple[float, float]], factor: float, level: float
 ) -> None:
@@ -49,6 +48,7 @@ def test_neither_a_constant_nor_a_factor_changes_a_verdict(
     assert verdicts(lambda x: factor * (round_peak(x) + level), *ends) == plain
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_score_that_is_the_same_everywhere_is_flat_and_all_starts_agree() -> None:
     for level in (0.0, 1.0, -1e6):
         found = verdicts(lambda x, level=level: 0 * x[0] + level, *ENDS)  # type: ignore[misc]
