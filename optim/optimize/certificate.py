@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from optim.models.space import RecipeSpace
 from optim.optimize.region import Region, active_bounds, feasible_gradient, region_of, violation
-from optim.optimize.starts import build_starts
+from optim.optimize.starts import build_others
 from optim.optimize.yardstick import Yardstick, yardstick
 
 AGREEMENT = 1e-4
@@ -195,7 +195,7 @@ def _joined(reads: Reads) -> Score:
 
 def _survey(space: RecipeSpace, recipes: Float[np.ndarray, "starts d"], function: Score) -> _Survey:
     """Values and slopes of a function at the trained recipes and elsewhere."""
-    elsewhere = build_starts(ELSEWHERE, space, np.random.default_rng(0))
+    elsewhere = build_others(ELSEWHERE, space)
     points = jnp.concatenate([jnp.asarray(recipes), elsewhere.astype(recipes.dtype)])
     values, slopes = jax.jit(jax.vmap(jax.value_and_grad(function)))(points)
     steepness = _steepness(slopes, points, region_of(space))

@@ -51,7 +51,7 @@ def yardstick(
     At each of them it differs by what it lacks of the best, or by its slope over a range where that is more: at a
     recipe that happens to be near the best, or beside a peak that is narrow, one of the two says little. The median is
     taken, so that a cliff that some of them lie behind counts no more than another recipe, over those where there is a
-    difference at all: a plateau says nothing about the rest.
+    difference at all: a plateau says nothing about the rest. Twice the median is about the range of the differences.
 
     Args:
         top: the highest score that is known.
@@ -65,5 +65,5 @@ def yardstick(
     differences = np.maximum(np.abs(top - values), slopes)
     differences = differences[np.isfinite(differences)]
     visible = differences[differences > rounding]
-    unit = np.median(visible) if len(visible) else differences.max(initial=0.0)
+    unit = 2 * np.median(visible) if len(visible) else differences.max(initial=0.0)
     return Yardstick(float(unit), rounding)

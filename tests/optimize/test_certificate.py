@@ -39,10 +39,10 @@ def test_active_bounds_are_named_and_fixed_ingredients_are_not() -> None:
 
 
 def test_starts_agree_within_a_ten_thousandth_of_what_the_score_differs_by() -> None:
-    """Which is 1 here: most recipes that nobody trained have the last of these scores."""
-    certificate = scored([-9.0, 0.0, -9e-5, -1.1e-4, 0.0, -1.0])
+    """Which is 1 here, twice the last of these scores: most recipes that nobody trained have that."""
+    certificate = scored([-9.0, 0.0, -9e-5, -1.1e-4, 0.0, -0.5])
     assert (certificate.starts, certificate.agreeing, certificate.measure.unit) == (6, 3, 1.0)
-    assert scored([0.0, -900.0, -1100.0, -1e7]).agreeing == 2
+    assert scored([0.0, -1900.0, -2100.0, -1e7]).agreeing == 2
 
 
 def test_the_best_recipe_is_the_one_that_is_examined() -> None:
@@ -232,7 +232,7 @@ def test_a_small_probability_is_not_saturated() -> None:
 def test_a_slope_is_small_up_to_a_thousandth(slope: float, small: bool) -> None:
     """Of 1, by which the score differs over the range of butter, which is 2; per range of sugar, which is 4."""
     recipe = PEAK.astype(np.float32)[None]
-    butter = lambda x: 0.5 * jnp.maximum(jnp.abs(x[0] - 1) - 0.01, 0)
+    butter = lambda x: 0.25 * jnp.maximum(jnp.abs(x[0] - 1) - 0.01, 0)
     found = certify(space(), recipe, lambda x: slope / 4 * (x[3] - recipe[0, 3]) - butter(x) - 9)
     assert found.measure.unit == pytest.approx(1, rel=1e-3)
     assert found.stationary is small

@@ -68,7 +68,7 @@ def test_a_constant_that_single_precision_cannot_hold_beside_the_score_is_told()
 def test_a_cliff_or_a_plateau_at_some_recipes_is_not_what_a_score_differs_by() -> None:
     slopes = np.zeros(9)
     behind_a_cliff = np.array([-1e6, -1e6, -1e6, -1.0, -2.0, -1.5, -1.0, -2.0, np.nan])
-    assert yardstick(0.0, behind_a_cliff, slopes, 1e-7).unit == 2.0
-    assert yardstick(0.0, np.array([0.0] * 6 + [-1.0, -2.0, -3.0]), slopes, 1e-7).unit == 2.0
+    assert yardstick(0.0, behind_a_cliff, slopes, 1e-7).unit == 4.0
+    assert yardstick(0.0, np.array([0.0] * 6 + [-1.0, -2.0, -3.0]), slopes, 1e-7).unit == 4.0
     assert yardstick(0.0, np.zeros(9), slopes, 1e-7).unit == 0.0
     assert yardstick(-np.inf, np.full(9, np.nan), slopes, 1e-7).unit == 0.0
