@@ -59,6 +59,7 @@ class Tasting:
         aggregate: of the loss.
         bake: whether to bake.
     optimizer: of the bake, what follows its name and rate.
+    length: and how many steps it takes.
     """
 
     ingredients: Mapping[str, Ingredient]
@@ -71,6 +72,7 @@ class Tasting:
     aggregate: str = "mean_responses"
     bake: bool = True
     optimizer: str = ""
+    length: int = 60
 
     def write(self, folder: Path) -> Path:
         """The tables and the config."""
@@ -104,7 +106,7 @@ class Tasting:
         other = ", ".join(f"{name}: {one.low * 0.3 + one.high * 0.7!r}" for name, one in each)
         limits = ", ".join(f"{name}: {one.limit!r}" for name, one in each if math.isfinite(one.limit))
         return (
-            f"  bake: {{kind: bake, length: 60, starts: [{{{start}}}, {{{other}}}],\n"
+            f"  bake: {{kind: bake, length: {self.length}, starts: [{{{start}}}, {{{other}}}],\n"
             "    score: {kind: liking, cost_weight: 0.02},\n"
             f"    optimizer: {{name: adam, learning_rate: 0.03, limits: {{{limits}}}{self.optimizer}}}}}\n"
         )
@@ -276,6 +278,7 @@ def test_an_ingredient_that_nothing_reads_changes_nothing_and_is_told(ask: Ask) 
     cake = replace(
         made("butter", "eggs", "flour", "sugar"),
         model="{properties: {kind: bakery}, utility: {kind: quadratic, features: [sweetness, fluffiness]}}",
+        length=100,  # where both starts agree
     )
     salt = made("salt", seed=8).ingredients["salt"]
     salted = replace(cake, ingredients={**cake.ingredients, "salt": replace(salt, price=0.0, limit=math.inf)})

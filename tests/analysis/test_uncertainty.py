@@ -55,7 +55,7 @@ def test_the_cocktails_have_the_printed_errors(cocktail: Path) -> None:
     study, state, _, _ = in_memory(load(CONFIGS / "cocktail.yaml", [*tables, newton_steps]))
     member = jax.tree.map(lambda leaf: leaf[0], state.parameters["model"])
     examiner = FitExaminer(study, study.stages[0])
-    findings = examiner.findings(member, stopped_early=False)
+    findings = examiner.findings(member, ended="")
     assert findings.design is not None
     assert study.panel is not None
     assert examiner.counted is not None
@@ -202,7 +202,7 @@ def test_firth_has_the_information_at_its_estimate(small: Studies) -> None:
     steps = ["stages.fit.optimizer={name: newton}", "stages.fit.batch=all", "stages.fit.length=12"]
     study, state, _, _ = in_memory(small(FIT_ALONE, loss, *steps, "model.utility.kind=linear"))
     member = jax.tree.map(lambda leaf: leaf[0], state.parameters["model"])
-    findings = FitExaminer(study, study.stages[0]).findings(member, stopped_early=False)
+    findings = FitExaminer(study, study.stages[0]).findings(member, ended="")
     (one,) = findings.blocks
     mean = expit(one.block.utilities)
     information = (one.block.rows.T * (one.block.counts * mean * (1 - mean))) @ one.block.rows
