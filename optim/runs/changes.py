@@ -31,7 +31,7 @@ def accepted_changes(before: Config, study: Study, info: RunInfo, running: Calla
     """
     problems, changes = [], {}
     for key, old, new in differences(before, study.config):
-        reason = _refusal(key, study, before, running)
+        reason = _refusal(key, study, before, info, running)
         if reason:
             message = f"was {_shown(old)}, now {_shown(new)}: {reason}"
             problems.append(Problem(place="resume", key=key, message=message))
@@ -81,13 +81,13 @@ def _changed_files(before: dict[str, str], now: dict[str, str], told: set[str]) 
     ]
 
 
-def _refusal(key: str, study: Study, before: Config, running: Callable[[], int]) -> str:
+def _refusal(key: str, study: Study, before: Config, info: RunInfo, running: Callable[[], int]) -> str:
     """Why a key may not change; empty if it may."""
     if key.startswith(CADENCES) or key in TABLES:  # a table may move: its contents are compared
         return ""
     parts = key.split(".")
     if parts[0] == "stages" and parts[1] in before.stages and parts[2:] == ["length"]:
-        return _length_refusal(parts[1], study, before, running())
+        return _length_refusal(parts[1], study, before, info, running())
     if parts[0] == "stages" and parts[2:] == ["evaluate", "every"] and not _stops_early(before, parts[1]):
         return ""
     return "it shapes what was trained so far; start a new run"
@@ -98,10 +98,13 @@ def _stops_early(config: Config, name: str) -> bool:
     return isinstance(block, Fit) and block.evaluate.patience is not None
 
 
-def _length_refusal(name: str, study: Study, before: Config, running: int) -> str:
+def _length_refusal(name: str, study: Study, before: Config, info: RunInfo, running: int) -> str:
     index = list(before.stages).index(name)
     if index < running:
         return "this stage is over; start a new run"
+    if info.chosen_end is not None and info.chosen_end.stage == name:
+        end = info.chosen_end
+        return f"this stage was ended at step {end.step}, its best checkpoint in {end.run}; start a new run"
     old, new = before.stages[name], study.config.stages[name]
     if _depends_on_length(old):
         return "its schedule, or its early stopping, depends on the length; start a new run"
