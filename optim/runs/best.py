@@ -18,7 +18,7 @@ from optim.analysis.chosen_end import ChosenEnd
 from optim.config.dumping import dump
 from optim.config.errors import Problem, UserError
 from optim.models.flat import Flat
-from optim.runs.changes import accepted_changes, environment_changes, environment_warning
+from optim.runs.changes import accepted_changes, environment_changes, environment_warning, imports_now, imports_warning
 from optim.runs.checkpoints import SET_ASIDE, CheckpointError, Checkpoints, entries_of
 from optim.runs.curves import open_curves
 from optim.runs.directory import RunDirectory
@@ -28,7 +28,7 @@ from optim.runs.observer import Observer
 from optim.runs.restore import expected, open_checkpoints, restore_newest
 from optim.runs.run import current_device, recorded_config
 from optim.runs.session import Outcome, Session
-from optim.runs.signals import StopRequest, StopSignal
+from optim.runs.signals import StopSignal
 from optim.study.precision import set_precision
 from optim.study.stage import Stage
 from optim.study.state import State, place
@@ -65,8 +65,7 @@ def resume_best(path: Path, *, name: str | None, observer: Observer, signal: Sto
     study = build_study(config)
     accepted_changes(config, study, before, lambda: 0)
     state, manifest, end = _best(study, source, config.checkpoint.best)
-    if signal.name is not None:
-        raise StopRequest(signal.name)
+    signal.begin()
     text = dump(config)
     info = _first_info(study, before, text, end, windows=int(state.skipped))
 
@@ -84,6 +83,8 @@ def resume_best(path: Path, *, name: str | None, observer: Observer, signal: Sto
     stem = f"{source.name}-best"
     directory = RunDirectory.create(source.path.parent, name=name, stem=stem, files=files, also=first_checkpoint)
     observer.say(f"{directory.name}, a new run from the best checkpoint of {source.name}: {end.text}")
+    if unknown := imports_now(before, study)[1]:
+        observer.warn(imports_warning(unknown))
     if moved := info.history[0].details.get("environment"):
         observer.warn(environment_warning(moved))
     with directory.lock():
@@ -108,7 +109,7 @@ def _first_info(study: Study, before: RunInfo, text: str, end: ChosenEnd, *, win
         config_text=text,
         seed=study.config.seed,
         digests=study.digests,
-        imports=study.imports,
+        imports=imports_now(before, study)[0],
         device=current_device(),
         command=current_command(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from optim.config.dumping import differences
@@ -10,6 +11,7 @@ from optim.config.durations import steps
 from optim.config.errors import Problem, UserError
 from optim.config.optimizers import depends_on_length
 from optim.config.schema import Bake, Config, Fit
+from optim.runs.files import digest_of_file
 from optim.runs.info import RunInfo
 from optim.study.study import Study
 
@@ -40,10 +42,34 @@ def accepted_changes(before: Config, study: Study, info: RunInfo, running: Calla
     told = {"simulated"} if problems else set()
     problems += _changed_files(info.digests, study.digests, told)
     if info.imports is not None:
-        problems += _changed_files(info.imports, study.imports, set())
+        problems += _changed_files(info.imports, _again(info.imports) | study.written_imports, set())
     if problems:
         raise UserError(problems)
     return changes
+
+
+def imports_now(info: RunInfo, study: Study) -> tuple[dict[str, str], list[str]]:
+    """SHA-256 of what the user's own code imports, for run.json, and the files that the run so far does not know of.
+
+    Of those nobody can tell whether they have changed: what is loaded may depend on more than the code.
+    """
+    known = {} if info.imports is None else _again(info.imports)
+    now = known | study.imports
+    return now, [] if info.imports is None else sorted(now.keys() - known.keys())
+
+
+def _again(imports: dict[str, str]) -> dict[str, str]:
+    """SHA-256 of the same files as they are now; without those that are gone.
+
+    A module that an earlier study of this process has loaded is not loaded once more, and is not found by that.
+    """
+    return {file: digest_of_file(Path(file)) for file in imports if Path(file).is_file()}
+
+
+def imports_warning(files: list[str]) -> str:
+    """What to say of imported files that the run so far does not know of."""
+    what = f"your own code imports {', '.join(files)}, of which the run so far has no SHA-256"
+    return f"{what}: whether it has changed since is not known"
 
 
 def environment_changes(before: RunInfo, now: RunInfo) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: save and stop; a second one leaves at once."""
+"""SIGTERM and Ctrl-C: save and stop; a second one leaves at once. Before there is anything to save the first one does."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+FAILED = 1
+"""Exit code of a process that was stopped before there was anything to save."""
 INTERRUPTED = 75
 """Exit code of a run that was interrupted and can be resumed (EX_TEMPFAIL)."""
+
+
+_PATIENCE = 2.0
+"""Seconds in which a process that has not begun ends by itself."""
 
 
 class StopRequest(Exception):  # noqa: N818 - nothing went wrong
@@ -26,23 +32,60 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.name: str | None = None
+        self._begun = threading.Event()
+
+    def begin(self) -> None:
+        """From now on there is something to save.
+
+        Raises:
+            StopRequest: the process has been asked to stop.
+        """
+        if self.name is not None:
+            raise StopRequest(self.name)
+        self._begun.set()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.name is not None:
             os._exit(INTERRUPTED)
         self.name = signal.Signals(number).name
 
+    def _leave_unless_begun(self, asked: int) -> None:
+        """In a thread: end the process some seconds after a signal, if it does not end by itself and has not begun.
+
+        Args:
+            asked: a file descriptor that gives the number of each signal as a byte, and ends with the watch.
+        """
+        numbers = os.read(asked, 1)
+        if numbers and not self._begun.wait(_PATIENCE):
+            name = signal.Signals(numbers[0]).name
+            os.write(2, f"\nstopped ({name}) before anything was trained; nothing was changed\n".encode())
+            os._exit(FAILED)
+
 
 @contextmanager
 def watch_signals() -> Iterator[StopSignal]:
-    """Turn the first SIGTERM or SIGINT into a request. Outside the main thread Python allows no handlers."""
+    """Turn the first SIGTERM or SIGINT into a request. Outside the main thread Python allows no handlers.
+
+    Python's handlers wait for the main thread, which may be busy outside Python for minutes with what was asked for: to
+    draw a hundred million starts, or compile for them. While nothing is to be saved, another thread waits with them.
+    """
     stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
+    asked, awake = os.pipe()
+    os.set_blocking(awake, False)
     before = {number: signal.signal(number, stop._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    woken_before = signal.set_wakeup_fd(awake, warn_on_full_buffer=False)
+    waiting = threading.Thread(target=stop._leave_unless_begun, args=(asked,), name="signals", daemon=True)
+    waiting.start()
     try:
         yield stop
     finally:
+        stop._begun.set()
+        signal.set_wakeup_fd(woken_before)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(awake)
+        waiting.join()
+        os.close(asked)

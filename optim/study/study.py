@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -35,7 +37,8 @@ from optim.models.flat import Flat
 from optim.models.functional import Functional
 from optim.models.imports import load_object, own_code
 from optim.models.likelihood import LikelihoodModel
-from optim.models.sources import imported_digests, source_digest
+from optim.models.loaded import modules_loaded_since
+from optim.models.sources import imported_digests, source_digest, source_file
 from optim.models.space import RecipeSpace, build_space
 from optim.optimize.chains import build_optimizer
 from optim.optimize.newton import MOST_PARAMETERS
@@ -62,6 +65,7 @@ class Study:
         model: the likelihood model as a function of its parameters.
         parameters: the initial parameters.
         stages: the stages in order.
+        loaded: modules that were loaded with the user's own code (`optim.models.loaded`).
     """
 
     config: schema.Config
@@ -73,6 +77,7 @@ class Study:
     model: Functional[LikelihoodModel]
     parameters: Parameters
     stages: tuple[Stage, ...]
+    loaded: tuple[ModuleType, ...] = ()
 
     @property
     def first_member(self) -> Parameters:
@@ -99,13 +104,22 @@ class Study:
     @property
     def imports(self) -> dict[str, str]:
         """SHA-256 of each further file that the user's own code needs, by its path (`optim.models.sources`)."""
-        found = [imported_digests(path) for path in _own_paths(self.config)]
-        return {file: digest for digests in found for file, digest in digests.items()}
+        return _imports(self.config, self.loaded)
+
+    @property
+    def written_imports(self) -> dict[str, str]:
+        """Those among them that the code's own text tells: where the code is as it was, so are these."""
+        return _imports(self.config, ())
 
 
 def asked_groups(panel: Panel, group: Int[np.ndarray, " customers"]) -> frozenset[int]:
     """The groups with a response that is not held out."""
     return frozenset(np.unique(group[panel.customer_of_response()[~panel.held_out]]).tolist())
+
+
+def _imports(config: schema.Config, loaded: tuple[ModuleType, ...]) -> dict[str, str]:
+    found = [imported_digests(path, loaded) for path in _own_paths(config)]
+    return {file: digest for digests in found for file, digest in digests.items()}
 
 
 def _own_paths(config: schema.Config) -> list[str]:
@@ -126,6 +140,7 @@ def build_study(config: schema.Config, load: LoadPanel | None = None) -> Study:
     Raises:
         UserError: the tables are wrong, or do not fit the config.
     """
+    before = dict(sys.modules)
     panel, truth = _load(config, load)
     space = build_space(config)
     groups, group = _groups(config, panel)
@@ -143,7 +158,8 @@ def build_study(config: schema.Config, load: LoadPanel | None = None) -> Study:
     check_sum({stage.name: stage.length for stage in stages})
     _try(config, stages, members)
     _check_own_scores(config, stages, members)
-    return Study(config, space, panel, truth, groups, group, model, members, stages)
+    loaded = modules_loaded_since(before, {source_file(path).absolute() for path in _own_paths(config)})
+    return Study(config, space, panel, truth, groups, group, model, members, stages, loaded)
 
 
 def _check_properties(config: schema.Config, names: tuple[str, ...]) -> None:
