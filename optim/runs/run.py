@@ -105,6 +105,7 @@ def resume(path: Path, overrides: list[str], *, observer: Observer, signal: Stop
     """
     signal = signal or StopSignal()
     directory = RunDirectory.open(path)
+    signal.resumable = True
     info = RunInfo.load(directory.info)
     if info.status == "finished" and not overrides:
         return Outcome(directory, load_result(directory.result), info.history[-1].step, None)

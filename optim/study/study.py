@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -46,6 +47,10 @@ from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
 from optim.study.lengths import bounded_steps, check_sum
 from optim.study.stage import Stage, StageConstants, held_out_metric, initial_state
+from optim.study.state import State
+
+MOST_IN_STATE = 500_000_000
+"""Most numbers in the state of a stage: 2 GB in single precision, and as much again while it is copied to be saved."""
 
 LoadPanel = Callable[[schema.Config], Panel]
 """As `optim.data.tables.load_panel`."""
@@ -202,16 +207,32 @@ def _try(config: schema.Config, stages: tuple[Stage, ...], parameters: Parameter
     """Trace every loss once, without computing anything: mistakes in the user's own code come up before a run begins.
 
     Raises:
-        UserError: a loss or score of the user's own raises an error or gives no scalar.
+        UserError: a loss or score of the user's own raises an error or gives no scalar, or the state has no room.
     """
     state = jax.eval_shape(initial_state, parameters)
     for stage, block in zip(stages, config.stages.values(), strict=True):
         state = jax.eval_shape(stage.begin, state)
+        _check_room(stage, state)
         kind, own = ("loss", block.loss) if isinstance(block, schema.Fit) else ("score", block.score)
         path = own.path if isinstance(own, schema.OwnLoss | schema.OwnScore) else own.kind
         with own_code(f"stages.{stage.name}.{kind}", path, "calling it"):
             jax.eval_shape(stage.first_loss, state.parameters)
         state = jax.eval_shape(stage.finish, state)
+
+
+def _check_room(stage: Stage, state: State) -> None:
+    """The state of a stage has room: its parameters, and what its optimizer remembers of each.
+
+    Raises:
+        UserError: it has not.
+    """
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
+    if count > MOST_IN_STATE:
+        raise UserError(
+            f"stages.{stage.name}: its parameters and what the optimizer remembers of them are {count:,} numbers, more "
+            f"than the {MOST_IN_STATE:,} that there is room for; take fewer starts, narrower layers, or an optimizer "
+            "that remembers less (a smaller memory_size)"
+        )
 
 
 def cake_layout(space: RecipeSpace) -> Flat:
