@@ -45,7 +45,7 @@ from optim.optimize.chains import build_optimizer
 from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
-from optim.study.lengths import bounded_steps, check_sum
+from optim.study.lengths import MOST_STEPS, bounded_steps, check_sum
 from optim.study.stage import Stage, StageConstants, held_out_metric, initial_state
 from optim.study.state import State
 
@@ -319,7 +319,8 @@ class _Builder:
             keep_every=self.config.checkpoint.keep_every,
             keep_best=self.config.checkpoint.best == held_out_metric(name),
             evaluate_every=resolve(evaluate.every),
-            patience=evaluate.patience,
+            # Counted in 32 bits; there are no more evaluations than steps.
+            patience=None if evaluate.patience is None else min(evaluate.patience, MOST_STEPS),
             min_improvement=evaluate.min_improvement,
             fixed=self._constants(name, block),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from optim.config.errors import UserError
 from optim.config.loading import load
 from optim.data.simulate import tastings
 from optim.study import study
+from optim.study.lengths import MOST_STEPS
 from optim.study.study import build_study
 from tests.conftest import Studies
 
@@ -57,3 +59,10 @@ def test_tastings_of_many_recipes_are_drawn_in_smaller_blocks(monkeypatch: pytes
     whole = tastings(9, 20, 3, np.random.default_rng(1))
     monkeypatch.setattr("optim.data.simulate.MOST_DRAWN", 50)
     assert (tastings(9, 20, 3, np.random.default_rng(1)) == whole).all()
+
+
+def test_a_patience_beyond_32_bits_outlasts_every_stage(small: Studies) -> None:
+    config = small("data.evaluation={share: 0.3}", "stages.fit.evaluate={every: 1, patience: 5000000000}")
+    stage = build_study(config).stages[0]
+    assert stage.patience == MOST_STEPS
+    assert not bool(jnp.int32(MOST_STEPS - 1) >= stage.patience)
