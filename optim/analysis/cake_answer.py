@@ -18,10 +18,10 @@ from optim.analysis.looked_at import LookedAt, look_at
 from optim.analysis.panel_answer import unasked_customers
 from optim.analysis.uncertainty import Liking, Scores, Standing, liking_at, mean_liking, sigma
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status, worst
-from optim.analysis.weighed import resolved, resolved_coordinate, set_settings, weighed
+from optim.analysis.weighed import resolved_coordinate, set_settings, weighed
 from optim.config import schema
 from optim.config.modifications import modifications
-from optim.config.numbers import number
+from optim.config.numbers import number, resolved
 from optim.losses.cake import CakeConstants, CakeObjective, is_liking_alone
 from optim.losses.objective import Parameters
 from optim.optimize.certificate import Certificate, certify

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from optim.analysis.design import is_constant
 from optim.analysis.single_precision import property_too_coarse
-from optim.analysis.weighed import resolved
+from optim.config.numbers import resolved
 from optim.losses.cake import CakeConstants, CakeObjective
 from optim.study.study import Study, cake_layout
 

@@ -15,11 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from optim.config.naming import parts
-from optim.config.numbers import DIGITS, number
+from optim.config.numbers import RESOLUTION
 from optim.models.space import RecipeSpace
 
-RESOLUTION = 1e-3
-"""Amounts are told at least as finely as this share of the range."""
 MORE_DECIMALS = 8
 """How many may be added where amounts could else not add up within their bounds."""
 
@@ -86,23 +84,6 @@ def _whole(told: Sequence[str]) -> str:
         return told[0]
     real, imaginary = told
     return f"{real} {'-' if imaginary.startswith('-') else '+'} {imaginary.removeprefix('-')}i"
-
-
-def resolved(value: np.floating[Any] | float, width: float, least: int = DIGITS) -> str:
-    """A number without bounds of its own, with the significant digits that resolve what it differs by.
-
-    No digit is printed that its precision does not have.
-
-    Args:
-        value: the number.
-        width: by how much it differs between recipes; 0 where that is not known.
-        least: digits that it has in any case.
-    """
-    if not (width > 0 and math.isfinite(width) and math.isfinite(value)):
-        return number(float(str(value)), least)
-    before = math.floor(math.log10(abs(float(value)))) if value else 0
-    digits = before - math.floor(math.log10(RESOLUTION * width)) + 1
-    return number(float(str(value)), max(least, digits))
 
 
 def _intervals(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) -> list[_Interval]:

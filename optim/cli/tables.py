@@ -11,10 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from optim.analysis.verdicts import CHECKED, NOT_SETTLED
-from optim.analysis.weighed import resolved
 from optim.cli.coefficients import coefficient_tables, parameter_table, plain_table
 from optim.config.naming import parts
-from optim.config.numbers import number
+from optim.config.numbers import number, resolved
 
 
 def answer_tables(result: Mapping[str, Any]) -> Iterator[RenderableType]:

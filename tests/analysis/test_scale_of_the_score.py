@@ -14,8 +14,8 @@ from optim.analysis.answer import ended
 from optim.analysis.best_inside import Inside
 from optim.analysis.chosen_end import ChosenEnd
 from optim.analysis.verdicts import NOT_SETTLED
-from optim.analysis.weighed import resolved
 from optim.config.loading import load
+from optim.config.numbers import resolved
 from optim.study.study import build_study
 from tests.analysis.studies import Answers
 from tests.analysis.test_best_inside import ANYTHING, TRIANGLE, found, round_peak
