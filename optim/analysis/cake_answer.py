@@ -75,7 +75,8 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)
     block = study.config.stages[stage.name]
     assert isinstance(block, schema.Bake)
-    reads_liking = "liking" in objective.asked(constants)
+    asked = objective.asked(constants)
+    reads_liking = "liking" in asked
     if not np.isfinite(recipes).all(axis=1).any():
         raise NoAnswerError(f"stage {stage.name}: none of the recipes that were baked is finite")
     certificate = certify(
@@ -88,7 +89,9 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     if not np.isfinite(certificate.score):
         raise NoAnswerError(f"stage {stage.name}: the score is not finite at any of the recipes that were baked")
     best = recipes[certificate.best]
-    properties = look_at(study, objective, constants, best, certificate.elsewhere)
+    properties = look_at(
+        study, objective, constants, best, certificate.elsewhere, reads_properties="properties" in asked
+    )
     return BakedCake(objective, constants, best, certificate, reads_liking, properties)
 
 

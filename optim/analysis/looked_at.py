@@ -54,6 +54,8 @@ def look_at(
     constants: CakeConstants,
     vector: Float[np.ndarray, " d"],
     elsewhere: Float[np.ndarray, "recipes d"],
+    *,
+    reads_properties: bool,
 ) -> LookedAt | None:
     """The properties of a cake; None where the model has none.
 
@@ -63,6 +65,7 @@ def look_at(
         constants: the stage's.
         vector: the cake.
         elsewhere: other recipes. They are only made where the score has been read there too: a process may refuse them.
+        reads_properties: whether the score asks for them by itself.
     """
     model = study.model(constants.model)
     if model.properties is None:
@@ -72,7 +75,7 @@ def look_at(
     def properties(vector: Float[Array, " d"]) -> Float[Array, " p"]:
         return model.properties_of(*objective.cake(layout.unravel(vector))())
 
-    is_read = "properties" in objective.asked(constants) or model.feature_map.reads_properties
+    is_read = reads_properties or model.feature_map.reads_properties
     points = np.concatenate([vector[None], elsewhere if is_read else elsewhere[:0]])
     values = np.asarray(jax.jit(jax.vmap(properties))(jnp.asarray(points)))
     steepness = np.zeros(values.shape[1])

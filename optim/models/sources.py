@@ -7,7 +7,6 @@ together while the code runs, by what has been loaded when the code was (`optim.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
 import site
@@ -21,10 +20,12 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from optim.config.digests import digest_of_file
+
 
 def source_digest(path: str) -> str:
     """SHA-256 of the file that an import path leads to."""
-    return digest_of_source(source_file(path))
+    return digest_of_file(source_file(path))
 
 
 def source_file(path: str) -> Path:
@@ -60,18 +61,13 @@ def imported_digests(path: str, loaded: Sequence[ModuleType] = ()) -> dict[str, 
     named = {modules[-1].file} if modules else set()
     shown = folder if beside else Path()
     within = {file: shown / file.relative_to(folder) if file.is_relative_to(folder) else file for file in files}
-    return {within[file].as_posix(): digest_of_source(file) for file in sorted(files - named)}
+    return {within[file].as_posix(): digest_of_file(file) for file in sorted(files - named)}
 
 
 def file_of(module: ModuleType) -> Path | None:
     """The file of a module that has been loaded; None where it has none."""
     file = vars(module).get("__file__")  # not as an attribute, of which some modules make something
     return Path(file).absolute() if isinstance(file, str) else None
-
-
-def digest_of_source(file: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def in_environment(file: Path) -> bool:

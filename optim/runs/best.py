@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -26,7 +25,7 @@ from optim.runs.info import RunInfo, current_command
 from optim.runs.manifest import DamagedError, Manifest
 from optim.runs.observer import Observer
 from optim.runs.restore import expected, open_checkpoints, restore_newest
-from optim.runs.run import current_device, recorded_config
+from optim.runs.run import current_device, first_files, recorded_config
 from optim.runs.session import Outcome, Session
 from optim.runs.signals import StopSignal
 from optim.study.precision import set_precision
@@ -67,11 +66,8 @@ def resume_best(path: Path, *, name: str | None, observer: Observer, signal: Sto
     state, manifest, end = _best(study, source, config.checkpoint.best)
     signal.begin()
     text = dump(config)
-    info = _first_info(study, before, text, end, windows=int(state.skipped))
-
-    def files(name: str) -> dict[str, str]:
-        truth = {} if study.truth is None else {"truth.json": json.dumps(study.truth, indent=1, ensure_ascii=False)}
-        return {"config.yaml": text, **truth, "run.json": info.model_copy(update={"name": name}).text}
+    imports, unknown = imports_now(before, study)
+    info = _first_info(study, before, text, end, imports, windows=int(state.skipped))
 
     def first_checkpoint(folder: Path) -> None:
         staged = RunDirectory(folder)
@@ -81,9 +77,10 @@ def resume_best(path: Path, *, name: str | None, observer: Observer, signal: Sto
             curves.text(end.step, "config", f"```yaml\n{text}```")
 
     stem = f"{source.name}-best"
+    files = first_files(study, text, info)
     directory = RunDirectory.create(source.path.parent, name=name, stem=stem, files=files, also=first_checkpoint)
     observer.say(f"{directory.name}, a new run from the best checkpoint of {source.name}: {end.text}")
-    if unknown := imports_now(before, study)[1]:
+    if unknown:
         observer.warn(imports_warning(unknown))
     if moved := info.history[0].details.get("environment"):
         observer.warn(environment_warning(moved))
@@ -94,7 +91,9 @@ def resume_best(path: Path, *, name: str | None, observer: Observer, signal: Sto
         return Session(directory, study, info, observer, signal).go(restored, stop_after=None)
 
 
-def _first_info(study: Study, before: RunInfo, text: str, end: ChosenEnd, *, windows: int) -> RunInfo:
+def _first_info(
+    study: Study, before: RunInfo, text: str, end: ChosenEnd, imports: dict[str, str], *, windows: int
+) -> RunInfo:
     """run.json of the new run, which says where it came from.
 
     Args:
@@ -102,6 +101,7 @@ def _first_info(study: Study, before: RunInfo, text: str, end: ChosenEnd, *, win
         before: run.json of the other run.
         text: the config.
         end: the best checkpoint.
+        imports: SHA-256 of what the user's own code imports.
         windows: of data, that the other run had left out up to there.
     """
     info = RunInfo.create(
@@ -109,7 +109,7 @@ def _first_info(study: Study, before: RunInfo, text: str, end: ChosenEnd, *, win
         config_text=text,
         seed=study.config.seed,
         digests=study.digests,
-        imports=imports_now(before, study)[0],
+        imports=imports,
         device=current_device(),
         command=current_command(),
     )

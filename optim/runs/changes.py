@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from optim.config.digests import digest_of_file
 from optim.config.dumping import differences
 from optim.config.durations import steps
 from optim.config.errors import Problem, UserError
 from optim.config.optimizers import depends_on_length
 from optim.config.schema import Bake, Config, Fit
-from optim.runs.files import digest_of_file
 from optim.runs.info import RunInfo
 from optim.study.study import Study
 

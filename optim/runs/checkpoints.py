@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from optim.config.errors import Problem, UserError
+from optim.runs.files import reason_of
 from optim.runs.manifest import DamagedError, Manifest, StructureError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]+")
@@ -84,7 +85,7 @@ class Checkpoints:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise CheckpointError(f"{directory}: no checkpoints can be kept there: {error.strerror}") from error
+            raise CheckpointError(f"{directory}: no checkpoints can be kept there: {reason_of(error)}") from error
         for entry in entries_of(self._directory):
             if _LEFTOVER.fullmatch(entry.name):
                 _remove(entry)
@@ -358,7 +359,7 @@ def entries_of(folder: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        message = f"{folder}: the checkpoints cannot be read: {error.strerror}; when that is mended, try again"
+        message = f"{folder}: the checkpoints cannot be read: {reason_of(error)}; when that is mended, try again"
         raise CheckpointError(message) from error
 
 

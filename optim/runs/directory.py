@@ -246,7 +246,7 @@ def _make_folder(runs_dir: Path) -> None:
 
 
 def _cannot_make(path: Path, error: OSError) -> UserError:
-    return UserError(Problem(place=str(path), message=f"the folder cannot be made: {error.strerror or error}"))
+    return UserError(Problem(place=str(path), message=f"the folder cannot be made: {reason_of(error)}"))
 
 
 def _taken(path: Path) -> UserError:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from optim.config.digests import digest_of_text
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -39,14 +40,3 @@ def placed(path: Path) -> Iterator[None]:
 def reason_of(error: OSError) -> str:
     """What the system says is wrong, without the place."""
     return error.strerror or str(error)
-
-
-def digest_of_text(text: str) -> str:
-    """SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def digest_of_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

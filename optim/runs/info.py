@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from optim.analysis.chosen_end import ChosenEnd
+from optim.config.digests import digest_of_text
 from optim.config.errors import Problem, UserError
 from optim.runs.environment import arithmetic_flags, package_versions, usable_cores
-from optim.runs.files import digest_of_text, reason_of, write_atomically
+from optim.runs.files import reason_of, write_atomically
 from optim.runs.git import Commit, current_commit
 
 Status = Literal["running", "finished", "interrupted", "failed", "diverged"]

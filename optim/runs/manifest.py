@@ -14,7 +14,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from optim.runs.files import digest_of_file, write_atomically
+from optim.config.digests import digest_of_file
+from optim.runs.files import reason_of, write_atomically
 
 _NAME = "record.json"
 
@@ -84,7 +85,7 @@ class Manifest:
         except FileNotFoundError:
             raise DamagedError(f"{_NAME} is missing") from None
         except OSError as error:
-            raise DamagedError(f"{_NAME} cannot be read: {error.strerror or error}") from error
+            raise DamagedError(f"{_NAME} cannot be read: {reason_of(error)}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedError(f"{_NAME} is truncated or damaged") from error
 
@@ -105,7 +106,7 @@ class Manifest:
                 if digest_of_file(path) != digest:
                     raise DamagedError(f"{name} is truncated or damaged")
             except OSError as error:
-                raise DamagedError(f"{name} cannot be read: {error.strerror or error}") from error
+                raise DamagedError(f"{name} cannot be read: {reason_of(error)}") from error
 
     def digest_with(self, arrays: list[np.ndarray]) -> str:
         """SHA-256 over the arrays, their paths, types and shapes, the description and the metrics."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import jax
 
 from optim.analysis.unread_columns import unread_columns, unread_lines
+from optim.config.digests import digest_of_file, digest_of_text
 from optim.config.dumping import dump
 from optim.config.errors import Problem, UserError
 from optim.config.loading import load
@@ -22,14 +24,14 @@ from optim.runs.changes import (
 )
 from optim.runs.checkpoints import Restored
 from optim.runs.directory import RunDirectory
-from optim.runs.files import digest_of_file, digest_of_text, write_atomically
+from optim.runs.files import write_atomically
 from optim.runs.info import RunInfo, current_command, load_result
 from optim.runs.observer import Observer
 from optim.runs.restore import open_checkpoints, restore_newest
 from optim.runs.session import Outcome, Session
 from optim.runs.signals import StopRequest, StopSignal
 from optim.study.precision import set_precision
-from optim.study.study import LoadPanel, build_study
+from optim.study.study import LoadPanel, Study, build_study
 
 
 def train(
@@ -76,12 +78,8 @@ def train(
     unread = unread_columns(study)
     info = info.with_event("start", step=0, **({"unread_columns": dict(unread)} if unread else {}))
 
-    def files(name: str) -> dict[str, str]:
-        truth = {} if study.truth is None else {"truth.json": json.dumps(study.truth, indent=1, ensure_ascii=False)}
-        return {"config.yaml": text, **truth, "run.json": info.model_copy(update={"name": name}).text}
-
     signal.begin()
-    directory = RunDirectory.create(runs_dir, name=name, stem=stem, files=files)
+    directory = RunDirectory.create(runs_dir, name=name, stem=stem, files=first_files(study, text, info))
     with directory.lock():
         for line in unread_lines(unread):
             observer.say(line)
@@ -135,6 +133,16 @@ def resume(path: Path, overrides: list[str], *, observer: Observer, signal: Stop
         if environment:
             observer.warn(environment_warning(environment))
         return Session(directory, study, here, observer, signal).resume(restored, changes, environment, stop_after)
+
+
+def first_files(study: Study, config_text: str, info: RunInfo) -> Callable[[str], dict[str, str]]:
+    """From the name of a new run, the texts of its first files."""
+    truth = {} if study.truth is None else {"truth.json": json.dumps(study.truth, indent=1, ensure_ascii=False)}
+    return lambda name: {
+        "config.yaml": config_text,
+        **truth,
+        "run.json": info.model_copy(update={"name": name}).text,
+    }
 
 
 def current_device() -> str:

@@ -15,12 +15,13 @@ from optim.analysis.forewarnings import forewarnings
 from optim.analysis.parameters import parameter_arrays
 from optim.analysis.verdicts import Caveat
 from optim.autodiff.failures import raised_inside
+from optim.config.digests import digest_of_text
 from optim.config.dumping import as_mapping, dump
 from optim.config.schema import Config
 from optim.runs.checkpoints import Checkpoints, Restored
 from optim.runs.curves import Curves, open_curves
 from optim.runs.directory import RunDirectory
-from optim.runs.files import digest_of_text, write_atomically
+from optim.runs.files import write_atomically
 from optim.runs.info import EventName, RunInfo, Skip, Status, current_command, write_parameters, write_result
 from optim.runs.observer import Observer
 from optim.runs.restore import open_checkpoints, restore_due

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from optim.runs.files import digest_of_file, digest_of_text, write_atomically
+from optim.config.digests import digest_of_file, digest_of_text
+from optim.runs.files import write_atomically
 
 
 def test_writes_text_as_utf8_and_bytes_as_they_are(tmp_path: Path) -> None:
