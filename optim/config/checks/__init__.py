@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from optim.config.block import Block
-from optim.config.checks import bake, data, effects, fit, ingredients, model, optimizers, order, run, settings
+from optim.config.checks import bake, data, effects, fit, ingredients, model, numbers, optimizers, order, run, settings
 from optim.config.schema import Config
 from optim.config.source import Finding, KeyPath
 
 CHECKS = (*ingredients.CHECKS, *settings.CHECKS, *data.CHECKS, *model.CHECKS, *run.CHECKS)
-STAGE_CHECKS = (*optimizers.CHECKS, *order.CHECKS, *fit.CHECKS, *bake.CHECKS, *effects.CHECKS)
+STAGE_CHECKS = (*optimizers.CHECKS, *order.CHECKS, *fit.CHECKS, *bake.CHECKS, *effects.CHECKS, *numbers.CHECKS)
 
 
 def check(config: Config, *, partial: bool = False) -> list[Finding]:
