@@ -90,13 +90,16 @@ def answer(
         few = few_parameters(member, "properties")
         result |= {"property_parameters": few} if few else {}
     result = _without_holes(_with_warnings(result, caveats))
-    return result if chosen_end is None else declared(result, chosen_end)
+    if chosen_end is None:
+        return result
+    several = any(stage.name == chosen_end.stage and stage.evaluations > 1 for stage in study.stages)
+    return declared(result, chosen_end, held_out_chose=chosen_end.by_held_out and several)
 
 
 def _stopped_early(stage: Stage, chosen_end: ChosenEnd | None) -> bool:
     """Whether a held-out loss chose where a fit ended."""
     chosen = chosen_end is not None and chosen_end.by_held_out and chosen_end.stage == stage.name
-    return chosen or stage.patience is not None
+    return stage.chooses_its_end or (chosen and stage.evaluations > 1)
 
 
 def _with_warnings(result: dict[str, Any], caveats: Sequence[Caveat]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)
     block = study.config.stages[stage.name]
     assert isinstance(block, schema.Bake)
-    reads_liking = "liking" in objective.asked(constants)
+    reads_liking = "liking" in objective.asked(constants).recipe
     if not np.isfinite(recipes).all(axis=1).any():
         raise NoAnswerError(f"stage {stage.name}: none of the recipes that were baked is finite")
     certificate = certify(

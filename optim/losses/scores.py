@@ -6,10 +6,11 @@ targets, so that it can be certified and analysed as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float
@@ -93,6 +94,56 @@ class Customer:
     """What a score sees of a customer: the columns of the customers' table that the config names."""
 
     columns: Mapping[str, Scalar]
+
+
+class WatchedColumns(dict[str, Scalar]):
+    """Columns of a customer that note which of them are read; whatever reads them all together notes them all."""
+
+    def __init__(self, columns: Mapping[str, Scalar], noted: set[str]) -> None:
+        super().__init__(columns)
+        self.noted = noted
+
+    def __getitem__(self, name: str) -> Scalar:
+        self.noted.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The column, noted, or the default."""
+        return self[name] if name in self else default  # noqa: SIM401 (it is `get` itself)
+
+    def __iter__(self) -> Iterator[str]:
+        self.noted.update(self.keys())
+        return super().__iter__()
+
+    def values(self) -> Any:
+        """All of them, noted."""
+        self.noted.update(self.keys())
+        return super().values()
+
+    def items(self) -> Any:
+        """All of them, noted."""
+        self.noted.update(self.keys())
+        return super().items()
+
+
+jax.tree_util.register_pytree_node(
+    WatchedColumns,
+    lambda columns: (tuple(columns.values()), tuple(columns)),
+    lambda names, values: dict(zip(names, values, strict=True)),
+)  # as the plain dictionary is, which it stands for
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a score asks for.
+
+    Attributes:
+        recipe: of a recipe: names of its attributes (`liking`, `properties` …).
+        columns: of a customer: columns of the customers' table.
+    """
+
+    recipe: set[str] = field(default_factory=set)
+    columns: set[str] = field(default_factory=set)
 
 
 Weights = Mapping[str, Any]

@@ -95,8 +95,8 @@ _GROWS = "a schedule must not grow without bound; lower its factor, or give it a
 def _never_changes(place: str, rate: float, length: int) -> str:
     """What is told of a schedule that is a constant as long as its stage lasts."""
     return (
-        f"{place}.learning_rate is {number(rate)} at every one of the {length} steps: the schedule has no effect; let it "
-        "begin and change within the stage, or give that number"
+        f"{place}.learning_rate is {number(rate)} at every one of the {length} steps: the schedule has no effect; let "
+        "it begin and change within the stage, or give that number"
     )
 
 
@@ -112,8 +112,8 @@ def _left_out_peaks(block: ScheduleBase, resolve: Resolve, place: str) -> Iterat
     length = numbers["transition_steps"]
     if int(numbers["pct_start"] * length) == int(numbers["pct_final"] * length):  # as optax rounds them
         yield (
-            f"{place}: in a cycle of {length} steps pct_start and pct_final are the same step, so that its peak is left "
-            "out; make it longer, or move them apart"
+            f"{place}: in a cycle of {length} steps pct_start and pct_final are the same step, so that its peak is "
+            "left out; make it longer, or move them apart"
         )
 
 

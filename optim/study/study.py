@@ -168,7 +168,7 @@ def _check_own_scores(config: schema.Config, stages: tuple[Stage, ...], paramete
         if not isinstance(block, schema.Bake) or not isinstance(block.score, schema.OwnScore):
             continue
         assert isinstance(stage.objective, CakeObjective)
-        asked = stage.objective.asked(stage.constants(parameters).objective)
+        asked = stage.objective.asked(stage.constants(parameters).objective).recipe
         fitted = fitted_before(config, stage.name)
         if "liking" in asked and "utility" not in fitted:
             raise UserError(

@@ -109,7 +109,7 @@ OF_TABLES = "data={recipes: r.csv, ratings: q.csv, customers: c.csv, like: {at_l
          {"model.utility": "no stage fits it, so that nothing is known of what is liked",
           "data": "no stage is fitted to it, and no score reads a column of the customers"}),
         (TABLES, [OF_TABLES, BY_COLUMN, "model={}"],
-         {"data.evaluation": "no stage is fitted, so that there is nothing to hold responses out of"}),
+         {"data.evaluation": "no stage is fitted to responses, so that there is nothing to hold them out of"}),
         (TABLES, ["max_rollbacks=1"],
          {"max_rollbacks": "every step sees all the data (`batch: all`), so that there is no window to leave out and "
           "nothing to go back for"}),

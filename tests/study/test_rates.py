@@ -255,8 +255,8 @@ def test_parts_that_change_a_rate_are_not_told(warnings_of: Warnings) -> None:
 
 def constant(value: float, length: int = 300) -> str:
     return (
-        f"stages.bake.optimizer.learning_rate is {value:g} at every one of the {length} steps: the schedule has no effect; "
-        "let it begin and change within the stage, or give that number"
+        f"stages.bake.optimizer.learning_rate is {value:g} at every one of the {length} steps: the schedule has no "
+        "effect; let it begin and change within the stage, or give that number"
     )
 
 

@@ -64,7 +64,10 @@ def denominator(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding
         what = "0 (as is `eps_root`)" if "eps_root" in given else "0"
         yield (*place, "eps"), f"{what}: a gradient of 0 would be divided by 0; give a small positive number"
     if optimizer.name == "adabelief" and given["b1"] == 0:
-        yield (*place, "b1"), "is 0: the mean is the gradient itself, which never differs from it; give 0.9, or use adam"
+        yield (
+            (*place, "b1"),
+            "is 0: the mean is the gradient itself, which never differs from it; give 0.9, or use adam",
+        )
     if optimizer.name == "rmsprop" and given["centered"] and given["decay"] == 0:
         yield (*place, "centered"), "has nothing to divide by, as `decay` is 0 and nothing varies: give `decay`"
 
