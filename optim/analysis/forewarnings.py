@@ -39,8 +39,8 @@ def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
 
 def _without_effect(study: Study) -> list[Caveat]:
     """Settings that change nothing here."""
-    found = [*((dotted(path), text) for path, text in idle(study.config)), *idle_settings(study)]
-    return [Caveat(place, NOT_KNOWN, f"{place} has no effect: {text}") for place, text in found]
+    found = [(dotted(path), f"has no effect: {why}") for path, why in idle(study.config)]
+    return [Caveat(place, NOT_KNOWN, f"{place} {text}") for place, text in [*found, *idle_settings(study)]]
 
 
 def _of_segments(study: Study) -> list[Caveat]:

@@ -13,6 +13,19 @@ from optim.study.study import Study
 
 
 def idle_settings(study: Study) -> Iterator[tuple[str, str]]:
+    """The place of each setting that does not do what it is for, and what is to be said of it there."""
+    for place, why in _without_effect(study):
+        yield place, f"has no effect: {why}"
+    for stage in study.stages:
+        if stage.chooses_its_end and stage.patience is not None and stage.patience >= stage.evaluations - 1:
+            yield (
+                f"stages.{stage.name}.evaluate.patience",
+                f"cannot run out: of {stage.evaluations} evaluations the first is always the best so far, "
+                "and it only has the stage go back to the best of them; lower it, or make `every` shorter",
+            )
+
+
+def _without_effect(study: Study) -> Iterator[tuple[str, str]]:
     """The place of each setting without effect, and why it has none."""
     yield from _cadences(study)
     for stage in study.stages:
@@ -37,11 +50,9 @@ def _cadences(study: Study) -> Iterator[tuple[str, str]]:
         yield "log.every", f"it {beyond}, so that only the first and the last step of each are logged"
     if is_given(config.checkpoint, "every") and all(stage.save_every > stage.length for stage in study.stages):
         yield "checkpoint.every", f"it {beyond}, so that only the ends of stages are saved"
-    keep_every, stop = config.checkpoint.keep_every, config.stop_after_steps
+    keep_every = config.checkpoint.keep_every
     if keep_every is not None and keep_every >= whole:
         yield "checkpoint.keep_every", f"the run has {whole} steps, of which none before the last is a multiple of it"
-    if stop is not None and stop > whole:
-        yield "stop_after_steps", f"the run has {whole} steps, and is over before"
 
 
 def _evaluations(study: Study, stage: Stage) -> Iterator[tuple[str, str]]:
@@ -51,16 +62,8 @@ def _evaluations(study: Study, stage: Stage) -> Iterator[tuple[str, str]]:
         return
     if is_given(block.evaluate, "every") and stage.evaluate_every > stage.length:
         yield f"{place}.every", f"the stage has {stage.length} steps, so that only its end is evaluated"
-    if stage.patience is None:
-        return
-    if stage.evaluations == 1:
+    if stage.patience is not None and stage.evaluations == 1:
         yield f"{place}.patience", "the only evaluation is at the end of the stage; make `every` shorter"
-    elif stage.patience >= stage.evaluations - 1:
-        yield (
-            f"{place}.patience",
-            f"of the {stage.evaluations} evaluations the first always improves, so that it cannot run out before the "
-            "end; the stage goes back to the best of them all the same; lower it, or make `every` shorter",
-        )
 
 
 def _batch(study: Study, stage: Stage) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ from optim.losses.scores import (
     Customer,
     Recipe,
     RecipeForStrangers,
-    WatchedColumns,
+    WatchedCustomer,
     WatchedRecipe,
 )
 from optim.models.cake import Cake
@@ -190,8 +190,10 @@ class CakeObjective:
             liking=liking,
             settings=settings,
         )
-        columns = unit.columns if self.watched is None else WatchedColumns(unit.columns, self.watched.columns)
-        score = jnp.asarray(self.score.trained(recipe, Customer(columns), constants.weights))
+        customer = Customer(unit.columns)
+        if self.watched is not None:
+            customer = WatchedCustomer(unit.columns, self.watched.columns)
+        score = jnp.asarray(self.score.trained(recipe, customer, constants.weights))
         if score.shape != ():
             raise UserError(f"the score gives an array of shape {score.shape} for one customer: expected a scalar")
         if not jnp.issubdtype(score.dtype, jnp.floating):

@@ -134,6 +134,22 @@ jax.tree_util.register_pytree_node(
 
 
 @dataclass(frozen=True)
+class WatchedCustomer(Customer):
+    """A customer that notes which columns are read.
+
+    Attributes:
+        noted: gets their names.
+    """
+
+    noted: set[str] = field(default_factory=set)
+
+    def __getattribute__(self, name: str) -> Any:
+        """The attribute; the columns are watched."""
+        value = super().__getattribute__(name)
+        return WatchedColumns(value, self.noted) if name == "columns" else value
+
+
+@dataclass(frozen=True)
 class Asked:
     """What a score asks for.
 

@@ -62,14 +62,14 @@ def blocks(kind: type[OptimizerBase], name: str, values: tuple[Any, ...], fixed:
             yield block
 
 
-GRADIENTS = np.random.default_rng(0).normal(size=(7, 9)) * np.geomspace(1, 2, 7)[:, None]
+GRADIENTS = np.random.default_rng(0).normal(size=(7, 40)) * np.geomspace(1, 2, 7)[:, None]
 """Gradients that change their signs, and grow."""
 
 
 def path_of(block: OptimizerBase) -> bytes:
     """Where the updates lead; they are not compiled, of which there would be hundreds."""
     optimizer = build_optimizer(block, resolve, "noise")
-    x = jnp.ones(9)
+    x = jnp.ones(40)
     state = optimizer.init(x)
     for gradient in GRADIENTS.astype(np.float32):
         updates, state = optimizer.update(jnp.asarray(gradient), state, x)
