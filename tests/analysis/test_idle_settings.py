@@ -8,6 +8,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
+from optim.analysis.answer import answer
+from optim.analysis.chosen_end import ChosenEnd
 from optim.analysis.idle_settings import idle_settings
 from optim.analysis.unread_columns import unread_columns
 from optim.config.loading import load
@@ -106,8 +108,10 @@ def test_patience_that_cannot_run_out_before_the_end_is_told(every: int, evaluat
 @pytest.mark.parametrize(("every", "chose"), [(5000, False), (6, True)])
 def test_the_held_out_responses_choose_among_several_evaluations_alone(config: Path, every: int, chose: bool) -> None:
     newton = f"{{kind: fit, length: 12, optimizer: {{name: lbfgs}}, evaluate: {{every: {every}, patience: 3}}}}"
-    held_out = Answers()(config, SPLIT, f"stages={{fit: {newton}}}").likelihood["held_out"]
-    assert ("chose_where_to_stop" in held_out) == chose
+    found = Answers()(config, SPLIT, f"stages={{fit: {newton}}}")
+    resumed = answer(found.study, found.state, chosen_end=ChosenEnd("run", "fit/eval/loss", 12, 0.5))
+    for likelihood in (found.likelihood, resumed["likelihood"]):
+        assert ("chose_where_to_stop" in likelihood["held_out"]) == chose
 
 
 # Batches

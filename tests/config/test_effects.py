@@ -84,6 +84,7 @@ BAKE_ALONE = (
 )
 DELICIOUS = BAKE_ALONE.replace("SCORE", "{kind: deliciousness}")
 BY_COLUMN = BAKE_ALONE.replace("SCORE", "{kind: own, path: 'm.py:score', columns: [age]}")
+MEASURED = "model.properties={kind: scheffe, columns: [sour]}"
 OF_TABLES = "data={recipes: r.csv, ratings: q.csv, customers: c.csv, like: {at_least: 6}, evaluation: {share: 0.5}}"
 
 
@@ -114,6 +115,13 @@ OF_TABLES = "data={recipes: r.csv, ratings: q.csv, customers: c.csv, like: {at_l
          {"max_rollbacks": "every step sees all the data (`batch: all`), so that there is no window to leave out and "
           "nothing to go back for"}),
         (CAKE, ["max_rollbacks=1", "stages.fit.batch=9"], {}),
+        (TABLES, [OF_TABLES, MEASURED, "stages={fit: {kind: fit, length: 9, loss: {kind: property_error}, "
+                  "optimizer: {name: newton}}}"],
+         {"model.utility": "no stage fits it, so that nothing is known of what is liked",
+          "data.evaluation": "no stage is fitted to responses, so that there is nothing to hold them out of"}),
+        (CAKE, [f"{OPTIMIZER}.momentum=0"], {f"{OPTIMIZER}.momentum": "0 is none, as without it"}),
+        (CAKE, [f"{OPTIMIZER}={{name: noisy_sgd, learning_rate: 0.1, eta: 0, key: 1}}"],
+         {f"{OPTIMIZER}.key": "`eta` is 0, so that there is no noise to draw; sgd does the same"}),
     ],
 )  # fmt: skip
 def test_what_may_well_change_nothing_is_said(
