@@ -31,6 +31,7 @@ def _without_effect(study: Study) -> Iterator[tuple[str, str]]:
     for stage in study.stages:
         yield from _evaluations(study, stage)
         yield from _batch(study, stage)
+        yield from _threshold(study, stage)
         yield from _columns(study, stage)
     yield from _groups(study)
 
@@ -82,6 +83,24 @@ def _are_alike(objective: CakeObjective, what: Asked) -> bool:
     audience = objective.audience
     seen = [audience.columns[name] for name in what.columns] + ([audience.group] if "liking" in what.recipe else [])
     return all((values == values[0]).all() for values in seen)
+
+
+def _threshold(study: Study, stage: Stage) -> Iterator[tuple[str, str]]:
+    """A threshold of RAdam that its certainty ρ does not reach in the steps that there are.
+
+    After t of them ρ = ρ∞ − 2 t b2ᵗ / (1 − b2ᵗ), with ρ∞ = 2 / (1 − b2) − 1 (Liu et al. 2020), which grows with t.
+    """
+    optimizer = study.config.stages[stage.name].optimizer
+    if optimizer.name != "radam":
+        return
+    b2, threshold = optimizer.parameters()["b2"], optimizer.parameters()["threshold"]
+    forgotten = b2**stage.length
+    certainty = 2 / (1 - b2) - 1 - 2 * stage.length * forgotten / (1 - forgotten)
+    if certainty < threshold:
+        yield (
+            f"stages.{stage.name}.optimizer.threshold",
+            f"the certainty grows to {certainty:.4g} in {stage.length} steps, so that the second moment is never used",
+        )
 
 
 def _columns(study: Study, stage: Stage) -> Iterator[tuple[str, str]]:

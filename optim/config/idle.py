@@ -25,7 +25,7 @@ from optim.config.source import Finding
 
 def idle(config: Config) -> tuple[Finding, ...]:
     """What a valid config holds without effect: the path of each setting, and why it has none."""
-    found = [_seed, _segments, _without_bake, _properties, _utility, _data, _optimizers, _rollbacks]
+    found = [_seed, _segments, _without_bake, _single_recipe, _properties, _utility, _data, _optimizers, _rollbacks]
     return tuple(finding for of_one in found for finding in of_one(config))
 
 
@@ -75,6 +75,24 @@ def _without_bake(config: Config) -> Iterator[Finding]:
     utility, simulated = config.model.utility, config.data is not None and config.data.simulate is not None
     if config.total is not None and not simulated and (utility is None or "fractions" not in utility.features):
         yield ("total",), "no stage bakes a cake that would have it"
+
+
+_SLACK = 1e-9
+"""Sums of decimal fractions are off by rounding; relative."""
+
+
+def _single_recipe(config: Config) -> Iterator[Finding]:
+    """Bakes for which bounds and total leave nothing to choose."""
+    if any(setting.fixed is None and setting.min != setting.max for setting in config.settings.values()):
+        return
+    bounds = [ingredient.bounds for ingredient in config.ingredients.values()]
+    free = sum(low < high for low, high in bounds)
+    ends = (sum(low for low, _ in bounds), sum(high for _, high in bounds))
+    total = config.total
+    if free == 0 or (total is not None and (free == 1 or any(abs(end - total) <= _SLACK * total for end in ends))):
+        for name, stage in config.stages.items():
+            if isinstance(stage, Bake):
+                yield ("stages", name), "the bounds and the total leave a single recipe, and nothing to train"
 
 
 def _properties(config: Config) -> Iterator[Finding]:

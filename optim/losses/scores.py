@@ -6,7 +6,7 @@ targets, so that it can be certified and analysed as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,14 +96,18 @@ class Customer:
     columns: Mapping[str, Scalar]
 
 
-class WatchedColumns(dict[str, Scalar]):
-    """Columns of a customer that note which of them are read; whatever reads them all together notes them all."""
+@jax.tree_util.register_pytree_node_class
+class WatchedColumns(dict[str, Any]):
+    """Columns of a customer that note which of them are read; whatever reads them all together notes them all.
 
-    def __init__(self, columns: Mapping[str, Scalar], noted: set[str]) -> None:
+    A dictionary, and to JAX a tree, as are the plain columns for which it stands.
+    """
+
+    def __init__(self, columns: Mapping[str, Any], noted: set[str]) -> None:
         super().__init__(columns)
         self.noted = noted
 
-    def __getitem__(self, name: str) -> Scalar:
+    def __getitem__(self, name: str) -> Any:
         self.noted.add(name)
         return super().__getitem__(name)
 
@@ -125,12 +129,14 @@ class WatchedColumns(dict[str, Scalar]):
         self.noted.update(self.keys())
         return super().items()
 
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+        """All of them, noted, and their names."""
+        return tuple(self.values()), tuple(self)
 
-jax.tree_util.register_pytree_node(
-    WatchedColumns,
-    lambda columns: (tuple(columns.values()), tuple(columns)),
-    lambda names, values: dict(zip(names, values, strict=True)),
-)  # as the plain dictionary is, which it stands for
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], values: Sequence[Any]) -> WatchedColumns:
+        """What a function of the whole tree makes of them."""
+        return cls(dict(zip(names, values, strict=True)), set())
 
 
 @dataclass(frozen=True)

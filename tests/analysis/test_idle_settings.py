@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -138,6 +139,18 @@ def test_a_batch_of_everyone_is_told(said: Said) -> None:
     }
 
 
+def test_a_threshold_that_is_not_reached_in_a_stage_is_told(said: Said) -> None:
+    """With b2 = 0.9 the certainty after 80 steps is 19 − 160 · 0.9⁸⁰ / (1 − 0.9⁸⁰) = 18.97."""
+    radam = lambda threshold: (
+        f"stages.bake.optimizer={{name: radam, learning_rate: 0.1, b2: 0.9, threshold: {threshold}}}"
+    )
+    assert said(radam(18.96)) == {}
+    assert said(radam(18.98)) == {
+        "stages.bake.optimizer.threshold": "has no effect: the certainty grows to 18.97 in 80 steps, so that the "
+        "second moment is never used"
+    }
+
+
 # Columns
 
 
@@ -157,6 +170,7 @@ def test_watched_columns_note_what_is_read_of_them_however_it_is_read() -> None:
         (lambda columns: {**columns}, {"a", "b"}),
         (lambda columns: dict(columns.items()), {"a", "b"}),
         (lambda columns: columns | {}, {"a", "b"}),
+        (lambda columns: jax.tree.map(jnp.negative, columns)["a"], {"a", "b"}),
     ):
         noted: set[str] = set()
         read(WatchedColumns({"a": jnp.ones(()), "b": jnp.ones(())}, noted))
