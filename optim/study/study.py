@@ -42,6 +42,7 @@ from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
 from optim.study.lengths import bounded_steps, check_sum
+from optim.study.schedule_order import check_order
 from optim.study.stage import Stage, StageConstants, held_out_metric, initial_state
 
 LoadPanel = Callable[[schema.Config], Panel]
@@ -265,6 +266,7 @@ class _Builder:
         length = bounded_steps(block.length, steps_per_epoch=per_epoch, total=None, place=f"{place}.length")
         resolve = partial(steps, steps_per_epoch=per_epoch, total=length)
         of_rate = partial(bounded_steps, steps_per_epoch=per_epoch, total=length, place=f"{place}.optimizer")
+        check_order(getattr(block.optimizer, "learning_rate", None), of_rate, f"{place}.optimizer.learning_rate")
         evaluate = block.evaluate if isinstance(block, schema.Fit) else schema.Evaluate()
         return Stage(
             name=name,
