@@ -90,7 +90,7 @@ def contenders(study: Study) -> dict[str, Callable[[], float]]:
         model = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fitted["state"].parameters["model"])
         examiner.forget()  # all but what is compiled is done again
         begun = time.perf_counter()
-        findings = examiner.findings(model, stopped_early=False)
+        findings = examiner.findings(model, ended="")
         standard_error_scores(study, examiner, findings)
         seconds = time.perf_counter() - begun
         assert findings.certificate.settled, findings.certificate.text

@@ -38,6 +38,9 @@ from optim.study.study import Study
 __all__ = ["NoAnswerError", "answer", "final_metrics"]
 
 
+EARLY = "early stopping went back to where the held-out loss was lowest"
+
+
 @dataclass(frozen=True, eq=False)
 class _Fitted:
     """The last fit of the responses, looked at."""
@@ -68,7 +71,7 @@ def answer(
     member = first_member(state.parameters["model"])
     bakes = [stage for stage in study.stages if stage.bakes]
     main, others = _fits(study)
-    of_others = [examiners(stage).findings(member, stopped_early=_stopped_early(stage, chosen_end)) for stage in others]
+    of_others = [examiners(stage).findings(member, ended=ended(stage, chosen_end)) for stage in others]
     departed: list[Status] = [NOT_KNOWN] if departures_of_properties(study, member) else []
     rests_on = worst([*(found.certificate.status for found in of_others), *departed])
     fitted = None if main is None else _fitted(study, examiners(main), member, rests_on, chosen_end)
@@ -96,10 +99,11 @@ def answer(
     return declared(result, chosen_end, held_out_chose=chosen_end.by_held_out and several)
 
 
-def _stopped_early(stage: Stage, chosen_end: ChosenEnd | None) -> bool:
-    """Whether a held-out loss chose where a fit ended."""
-    chosen = chosen_end is not None and chosen_end.by_held_out and chosen_end.stage == stage.name
-    return stage.chooses_its_end or (chosen and stage.evaluations > 1)
+def ended(stage: Stage, chosen_end: ChosenEnd | None) -> str:
+    """What chose where a fit ended, other than its length: hindsight, or early stopping; else empty."""
+    if chosen_end is not None and chosen_end.stage == stage.name:
+        return chosen_end.text
+    return EARLY if stage.chooses_its_end else ""
 
 
 def _with_warnings(result: dict[str, Any], caveats: Sequence[Caveat]) -> dict[str, Any]:
@@ -135,7 +139,7 @@ def _fitted(
     """
     if not study.model(member).feature_map.reads_properties:
         rests_on = CHECKED
-    findings = examiner.findings(member, stopped_early=_stopped_early(examiner.stage, chosen_end))
+    findings = examiner.findings(member, ended=ended(examiner.stage, chosen_end))
     scores = standard_error_scores(study, examiner, findings, rests_on)
     return _Fitted(examiner, findings, scores, Likings(study, member, findings, scores, rests_on))
 

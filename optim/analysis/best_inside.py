@@ -12,15 +12,18 @@ from jaxtyping import Bool, Float
 
 from optim.analysis.tasted import INSIDE
 from optim.optimize.certificate import AGREEMENT
+from optim.optimize.yardstick import yardstick
 
 TOLERANCE = 1e-7
-"""Frank–Wolfe gap, relative to 1 + |score|, at which a search has arrived."""
+"""Frank–Wolfe gap at which a search has arrived, as a share of what the score differs by between tasted recipes."""
 ROUNDS = 200
 """Vertices that one search may ask for."""
 TASTED_STARTS = 3
 """Searches that start at the best of the tasted recipes."""
 EXACT = 1e-10
 """What a linear program may miss a bound or the total by, in ranges; the smallest that HiGHS accepts."""
+EPSILON = float(np.finfo(float).eps)
+"""Relative distance of neighbouring numbers, in which scores are computed here."""
 BISECTIONS = 60
 """Halvings of an interval, after which a double has no bits left."""
 
@@ -51,7 +54,7 @@ class Inside:
         gap: its certificate, the largest ∇score·(v − point) over all such mixtures v: for a concave score, no mixture
             scores more than score + gap; for another it says how nearly the recipe is a stationary one.
         starts: how many searches were made.
-        agreeing: how many of them ended within 1e-4 of the best score, relative to 1 + |score|.
+        agreeing: how many of them ended at the best score, up to 1e-4 of what it differs by between tasted recipes.
     """
 
     point: Float[np.ndarray, " d"]
@@ -102,19 +105,48 @@ def best_inside(
     if oracle is None:
         return None
     scores_of = scores or (lambda recipes: np.array([score_and_gradient(recipe)[0] for recipe in recipes]))
+    tasted_scores = scores_of(recipes)
     far = [*starts]
-    near = _best_tasted(scores_of, recipes[is_allowed])
+    near = _best(recipes[is_allowed], tasted_scores[is_allowed])
     if not near:
-        far += _best_tasted(scores_of, recipes)
+        far += _best(recipes, tasted_scores)
     first = oracle(np.zeros_like(scale))
-    ends = [_ascend(score_and_gradient, oracle, _ascend(_nearness(start, scale), oracle, first).point) for start in far]
-    ends += [_ascend(score_and_gradient, oracle, start) for start in near]
+    measured = _measured(score_and_gradient, tasted_scores, recipes, scale)
+    ends = [_ascend(measured, oracle, _ascend(_nearness(start, scale, first), oracle, first).point) for start in far]
+    ends += [_ascend(measured, oracle, start) for start in near]
     reached = np.array([end.score for end in ends])
     if not np.isfinite(reached).any():
         raise ValueError("the score is not finite at any mixture of tasted recipes that was tried")
     best = ends[int(np.argmax(np.where(np.isfinite(reached), reached, -np.inf)))]
-    agreeing = reached >= best.score - AGREEMENT * (1 + abs(best.score))
-    return Inside(best.point, best.score, best.gap, len(ends), int(agreeing.sum()))
+    score, gradient = score_and_gradient(best.point)
+    _, gap = _promise(oracle, best.point, gradient)
+    agreeing = reached >= best.score - AGREEMENT
+    return Inside(best.point, score, gap, len(ends), int(agreeing.sum()))
+
+
+def _measured(
+    score_and_gradient: ScoreAndGradient,
+    tasted_scores: Float[np.ndarray, " recipes"],
+    recipes: Float[np.ndarray, "recipes d"],
+    scale: Float[np.ndarray, " d"],
+) -> ScoreAndGradient:
+    """The score below the best tasted one, in units of what it differs by between tasted recipes.
+
+    A search in these goes the same way whatever is added to a score, and whatever it is multiplied by.
+    """
+    finite = np.where(np.isfinite(tasted_scores), tasted_scores, -np.inf)
+    best = int(np.argmax(finite))
+    unit = yardstick(float(finite[best]), tasted_scores, np.zeros_like(finite), EPSILON).unit
+    if not unit > 0:  # all are as good, or there is but one
+        unit = float(np.abs(score_and_gradient(recipes[best])[1] * scale).max())
+    level = finite[best] if np.isfinite(finite[best]) else 0.0
+    unit = unit if 0 < unit < math.inf else 1.0
+
+    def measured(point: Float[np.ndarray, " d"]) -> tuple[float, Float[np.ndarray, " d"]]:
+        score, gradient = score_and_gradient(point)
+        return (score - level) / unit, gradient / unit
+
+    return measured
 
 
 @dataclass(frozen=True)
@@ -127,12 +159,12 @@ class _End:
 
 
 def _ascend(score_and_gradient: ScoreAndGradient, oracle: Oracle, start: Float[np.ndarray, " d"]) -> _End:
-    """Simplicial decomposition from one start, which has to be an allowed mixture itself."""
+    """Simplicial decomposition from one start, which has to be an allowed mixture itself; the score is measured."""
     vertices, weights = start[None], np.ones(1)
     point, (score, gradient) = start, score_and_gradient(start)
     vertex, gap = _promise(oracle, point, gradient)
     for _ in range(ROUNDS):
-        if not gap > TOLERANCE * (1 + abs(score)):
+        if not gap > TOLERANCE:
             break
         vertices = np.vstack([vertices, vertex])
         weights = _best_mixture(score_and_gradient, vertices, np.append(weights, 0.0))
@@ -161,11 +193,9 @@ def _best_mixture(
     """Weights of the mixture of a few vertices with the highest score near the mixture given."""
     from scipy.optimize import minimize
 
-    unit = 1 + abs(score_and_gradient(weights @ vertices)[0])
-
     def loss(weights: Float[np.ndarray, " k"]) -> tuple[float, Float[np.ndarray, " k"]]:
         score, gradient = score_and_gradient(weights @ vertices)
-        return -score / unit, -(vertices @ gradient) / unit
+        return -score, -(vertices @ gradient)
 
     ones = np.ones_like(weights)
     found = minimize(
@@ -181,21 +211,23 @@ def _best_mixture(
     return positive / positive.sum()
 
 
-def _nearness(start: Float[np.ndarray, " d"], scale: Float[np.ndarray, " d"]) -> ScoreAndGradient:
-    """A score that is highest at the mixture nearest to `start`."""
+def _nearness(
+    start: Float[np.ndarray, " d"], scale: Float[np.ndarray, " d"], first: Float[np.ndarray, " d"]
+) -> ScoreAndGradient:
+    """A score that is highest at the mixture nearest to `start`; in ranges, or measured by how far `first` is."""
+    unit = 1 + 0.5 * float(np.sum(((first - start) / scale) ** 2))
 
     def score_and_gradient(point: Float[np.ndarray, " d"]) -> tuple[float, Float[np.ndarray, " d"]]:
         away = (point - start) / scale
-        return -0.5 * float(away @ away), -away / scale
+        return -0.5 * float(away @ away) / unit, -away / scale / unit
 
     return score_and_gradient
 
 
-def _best_tasted(scores_of: Scores, recipes: Float[np.ndarray, "recipes d"]) -> list[Float[np.ndarray, " d"]]:
+def _best(
+    recipes: Float[np.ndarray, "recipes d"], scores: Float[np.ndarray, " recipes"]
+) -> list[Float[np.ndarray, " d"]]:
     """The few recipes with the highest scores, those with the same score in the order of the table."""
-    if not len(recipes):
-        return []
-    scores = scores_of(recipes)
     order = np.argsort(-np.where(np.isfinite(scores), scores, -np.inf), kind="stable")
     return list(recipes[order[:TASTED_STARTS]])
 

@@ -14,10 +14,11 @@ from jaxtyping import Array, Float, Float64
 from optim.analysis.departures import departures_of_liking, unknown_effect
 from optim.analysis.design import raw_features, utilities_of
 from optim.analysis.fit_certificate import FitFindings
+from optim.analysis.looked_at import LookedAt, look_at
 from optim.analysis.panel_answer import unasked_customers
 from optim.analysis.uncertainty import Liking, Scores, Standing, liking_at, mean_liking, sigma
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED, Caveat, Status, worst
-from optim.analysis.weighed import weighed
+from optim.analysis.weighed import resolved, resolved_coordinate, set_settings, weighed
 from optim.config import schema
 from optim.config.modifications import modifications
 from optim.config.numbers import number
@@ -43,6 +44,7 @@ class BakedCake:
         vector: amounts and settings, in the order of `RecipeSpace.coordinates`, in the run's precision.
         certificate: evidence for it, and its score.
         reads_liking: whether its score is made of P(like).
+        properties: of it; None where the model has none.
     """
 
     objective: CakeObjective
@@ -50,6 +52,7 @@ class BakedCake:
     vector: Float[np.ndarray, " d"]
     certificate: Certificate
     reads_liking: bool
+    properties: LookedAt | None
 
     @property
     def amounts(self) -> Float[np.ndarray, " n"]:
@@ -84,14 +87,15 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     )
     if not np.isfinite(certificate.score):
         raise NoAnswerError(f"stage {stage.name}: the score is not finite at any of the recipes that were baked")
-    return BakedCake(objective, constants, recipes[certificate.best], certificate, reads_liking)
+    best = recipes[certificate.best]
+    properties = look_at(study, objective, constants, best, certificate.elsewhere)
+    return BakedCake(objective, constants, best, certificate, reads_liking, properties)
 
 
 def cake_answer(study: Study, stage: Stage, cake: BakedCake) -> dict[str, Any]:
     """The recipe with its properties, price and certificate, ready for JSON."""
     names = study.space.names
-    made, settings = cake.objective.cake(cake_layout(study.space).unravel(jnp.asarray(cake.vector)))()
-    model = study.model(cake.constants.model)
+    _, settings = cake.objective.cake(cake_layout(study.space).unravel(jnp.asarray(cake.vector)))()
     result: dict[str, Any] = {
         "recipe": named(names, cake.amounts),
         "shown": weighed(study.space, cake.amounts),
@@ -99,9 +103,11 @@ def cake_answer(study: Study, stage: Stage, cake: BakedCake) -> dict[str, Any]:
     }
     if settings:
         result["settings"] = {name: _setting(value) for name, value in settings.items()}
+        result["shown_settings"] = set_settings(study.space, cake.vector)
         result["units"] |= {name: one.unit for name, one in study.space.settings.items() if one.unit}
-    if model.properties is not None:
-        result["properties"] = named(model.properties.names, jax.jit(model.properties_of)(made, settings))
+    if cake.properties is not None:
+        result["properties"] = named(cake.properties.names, cake.properties.values)
+        result["shown_properties"] = cake.properties.shown
     if study.space.prices.any():
         result["cost"] = float(np.asarray(cake.amounts, float) @ study.space.prices)
     result["certificate"] = _certificate(cake)
@@ -119,6 +125,7 @@ def _certificate(cake: BakedCake) -> dict[str, Any]:
         "max_violation": certificate.max_violation,
         "stationarity": certificate.stationarity,
         "stationary": certificate.stationary,
+        "score_differs_by": certificate.measure.unit,
         "active": list(certificate.active),
     }
     if certificate.left_out:
@@ -133,6 +140,7 @@ def _certificate(cake: BakedCake) -> dict[str, Any]:
         found["climbed"] = "logit of P(like)"
     if certificate.saturation is not None:
         found["saturated_starts"] = certificate.saturation.starts
+        found["logit_stationarity"] = certificate.saturation.stationarity
     return found
 
 
@@ -293,20 +301,23 @@ def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
         found.append(Caveat("recipe", NOT_SETTLED, text))
     if not certificate.stationary:
         text = (
-            f"the score still changes by {number(_slope(cake), 3)} per range of an ingredient: raise "
-            f"stages.{stage.name}.length, or take another learning rate"
+            f"{_still_changes(certificate)} per range of an ingredient: raise stages.{stage.name}.length, or take "
+            "another learning rate"
         )
         found.append(Caveat("score", NOT_SETTLED, text))
     if certificate.higher is not None:
         text = (
             "training has gone past the peak: a recipe that nobody trained, the centre or one at random, scores "
-            f"{number(certificate.higher)} where the best one that was baked scores {number(certificate.score)}; "
+            f"{_of_score(certificate, certificate.higher)} where the best one that was baked scores "
+            f"{_of_score(certificate, certificate.score)}; "
             f"lower the learning rate of stages.{stage.name}, or raise its length"
         )
         found.append(Caveat("score", NOT_SETTLED, text))
+    found += _of_precision(cake)
     for name, (low, high) in certificate.spread.items():
         if name not in certificate.unread and certificate.higher is None:  # else the starts agree on nothing
-            text = f"{name} is anything from {number(low)} to {number(high)} among the starts that agree in score"
+            ends = " to ".join(resolved_coordinate(cake.objective.space, name, end) for end in (low, high))
+            text = f"{name} is anything from {ends} among the starts that agree in score"
             found.append(Caveat(f"recipe.{name}", NOT_DETERMINED, text))
     for name in certificate.unread:
         text = f"the score does not depend on {name}: it stays where it started; hold it with `fixed`"
@@ -321,9 +332,34 @@ def bake_caveats(cake: BakedCake, stage: Stage) -> tuple[Caveat, ...]:
     return tuple(found)
 
 
-def _slope(cake: BakedCake) -> float:
-    saturation = cake.certificate.saturation
-    return cake.certificate.stationarity if saturation is None else saturation.stationarity
+def _of_precision(cake: BakedCake) -> list[Caveat]:
+    """A score, and properties that it is made from, that the run's precision rounds too coarsely."""
+    certificate, found = cake.certificate, []
+    is_single = cake.vector.dtype == np.float32
+    if certificate.is_too_coarse:
+        remedy = "set precision: float64" if is_single else "take a constant off it"
+        unit, rounding = number(certificate.measure.unit, 2), number(certificate.measure.rounding, 1)
+        text = (
+            f"the score is about {number(certificate.score)} and rounded by {rounding}, where it differs by about "
+            f"{unit} between recipes: that is too coarse to tell whether the starts agree; {remedy}"
+        )
+        found.append(Caveat("score", NOT_SETTLED, text))
+    if is_single and cake.properties is not None:
+        found += [Caveat("score", NOT_SETTLED, text) for text in cake.properties.too_coarse()]
+    return found
+
+
+def _still_changes(certificate: Certificate) -> str:
+    """The slope of a score that is no peak yet, or of its logit where that decides."""
+    saturation = certificate.saturation
+    if saturation is None:
+        return f"the score still changes by {number(certificate.stationarity, 3)}"
+    return f"the logit of P(like) still changes by {number(saturation.stationarity, 3)}"
+
+
+def _of_score(certificate: Certificate, score: float) -> str:
+    """A score with the digits that tell it from others."""
+    return resolved(score, certificate.measure.unit)
 
 
 def status_of(caveats: tuple[Caveat, ...], concerns: Callable[[str], bool], *others: Status) -> Status:

@@ -146,12 +146,12 @@ class FitExaminer:
         responses = self.counted.responses / objective.units if self.counted is not None else 1.0
         return int(self.stage.length * units * responses)
 
-    def findings(self, model_parameters: Parameters, *, stopped_early: bool) -> FitFindings:
+    def findings(self, model_parameters: Parameters, *, ended: str = "") -> FitFindings:
         """What is known of the fit.
 
         Args:
             model_parameters: of the likelihood model, of one member, as the fit has left them.
-            stopped_early: it was ended by early stopping.
+            ended: why it has ended short of its length, or gone back from there; empty where it has not.
         """
         design = self.design(model_parameters)
         blocks = () if design is None else self._blocks(design)
@@ -159,7 +159,7 @@ class FitExaminer:
             blocks = with_separation(blocks)
         utility = None if self.counted is None else self._utilities(model_parameters)
         growth = "" if blocks and self.is_likelihood else self._growth(utility)
-        certificate = self._certificate(model_parameters, blocks, growth, self._lost(utility), stopped_early)
+        certificate = self._certificate(model_parameters, blocks, growth, self._lost(utility), ended)
         too_many = self._too_many(model_parameters) if design is None else []
         undetermined = [*too_many, *_undetermined([(one.block, one.determined) for one in blocks])]
         undetermined += self._strangers() if design is None else []
@@ -175,7 +175,7 @@ class FitExaminer:
         blocks: tuple[BlockEvidence, ...],
         growth: str,
         lost: str,
-        stopped_early: bool,
+        ended: str,
     ) -> FitCertificate:
         if blocks and self.is_likelihood:
             curvatures, exact = [one.penalised for one in blocks], True
@@ -187,7 +187,7 @@ class FitExaminer:
         delta = None
         if self.is_likelihood:
             delta = decrement(curvatures)
-            settled, text = self._judged(curvatures, delta, stopped_early)
+            settled, text = self._judged(curvatures, delta, ended)
             if lost:  # P(like) may be 0 or 1 to the last bit, and then nothing bends: δ says nothing
                 delta = delta if delta > SETTLED else math.inf
                 settled, text = False, f"{lost}; {self._remedy()}"
@@ -232,14 +232,13 @@ class FitExaminer:
             return 2.0 / objective.units
         return 1.0 if objective.aggregate == "sum" else 1.0 / max(self.counted.responses, 1)
 
-    def _judged(self, curvatures: list[Curvature], delta: float, stopped_early: bool) -> tuple[bool, str]:
+    def _judged(self, curvatures: list[Curvature], delta: float, ended: str) -> tuple[bool, str]:
         """Whether a likelihood's fit has settled, in words."""
         if not all(one.is_convex for one in curvatures):
             return False, f"not a minimum: the Hessian has a negative eigenvalue; {self._remedy()}"
         if not delta <= SETTLED:
-            why = "early stopping went back to where the held-out loss was lowest" if stopped_early else self._remedy()
             far = ": the coefficients say nothing" if delta > NOTHING else ""
-            return False, f"off by up to {number(delta, 3)} standard errors{far}; {why}"
+            return False, f"off by up to {number(delta, 3)} standard errors{far}; {ended or self._remedy()}"
         return True, f"within {_shown(delta)} standard errors of the best coefficients"
 
     def _flat(self, model_parameters: Parameters, curvature: Curvature, exact: bool) -> str:

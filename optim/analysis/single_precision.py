@@ -66,6 +66,21 @@ def too_coarse(study: Study) -> list[Caveat]:
     return list(found.values())
 
 
+def property_too_coarse(name: str, values: Float[np.ndarray, " recipes"], steepness: float) -> str:
+    """That single precision keeps too little of a property, in words; else empty.
+
+    Args:
+        name: of the property.
+        values: of it at recipes that are allowed, as single precision has computed them.
+        steepness: its slope per range, where it is the same at all of these recipes; else it is not read.
+    """
+    found = _column(f"properties.{name}", f"{name} of recipes that are allowed", values)
+    if found.width == 0:
+        what = f"{name} is {found.size:.9g} at every recipe, although it has slopes"
+        found = _Measure(found.about, what, found.size, steepness)
+    return found.text if found.is_too_coarse else ""
+
+
 def _measures(study: Study) -> Iterator[_Measure]:
     objectives = [stage.objective for stage in study.stages]
     if any(stage.bakes for stage in study.stages):

@@ -62,7 +62,7 @@ def parameter_table(parameters: Mapping[str, Any], *, label: str) -> Iterator[Re
     table.add_column("parameter")
     table.add_column(label, justify="right")
     for path, value in entries[:MOST_SHOWN]:
-        table.add_row(Text(path), number(value))  # as text: an index in brackets is no markup
+        table.add_row(path, number(value))
     yield table
     if len(entries) > MOST_SHOWN:
         yield Text(f"and {len(entries) - MOST_SHOWN} more, which stand in result.json")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from optim.cli.exits import exit_code_of
+from optim.cli.output import placed_output
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,12 +35,14 @@ def _run(options: argparse.Namespace) -> int:
         with importing():
             from optim.cli import config
 
-        return config.run(options)
+        with placed_output():
+            return config.run(options)
     if options.command == "check-gradients":
         with importing():
             from optim.cli import gradients
 
-        return gradients.run(options)
+        with placed_output():
+            return gradients.run(options)
     from optim.runs.signals import watch_signals
 
     with watch_signals() as signal:  # first of all: the imports below take a while

@@ -20,11 +20,32 @@ def lasting(name: Literal["stdout", "stderr"]) -> Iterator[None]:
     Whoever prints is served: the command, a library's warnings, the user's own code. A stream that somebody has put
     in the place of the process's own (a test, a notebook) is left alone.
     """
+    with _written_by(_Lasting, name):
+        yield
+
+
+@contextmanager
+def placed_output() -> Iterator[None]:
+    """Standard output whose errors say where they were: on a full disk, say. For commands that do nothing but print."""
+    with _written_by(_Placed, "stdout"):
+        yield
+
+
+def give_up(descriptor: int) -> None:
+    """What is written there from now on goes nowhere, whoever in this process writes it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+@contextmanager
+def _written_by(kind: type[io.FileIO], name: Literal["stdout", "stderr"]) -> Iterator[None]:
+    """A standard stream of the process, its bytes written by another kind of file."""
     stream = getattr(sys, name)
     if stream is None or stream is not getattr(sys, f"__{name}__"):
         yield
         return
-    raw = _Lasting(stream.fileno(), "w", closefd=False)
+    raw = kind(stream.fileno(), "w", closefd=False)
     replaced = io.TextIOWrapper(
         raw if stream.write_through else io.BufferedWriter(raw),  # `python -u` buffers nothing
         encoding=stream.encoding,
@@ -36,15 +57,10 @@ def lasting(name: Literal["stdout", "stderr"]) -> Iterator[None]:
     try:
         yield
     finally:
-        replaced.flush()
-        setattr(sys, name, stream)
-
-
-def give_up(descriptor: int) -> None:
-    """What is written there from now on goes nowhere, whoever in this process writes it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+        try:
+            replaced.flush()
+        finally:
+            setattr(sys, name, stream)
 
 
 class _Lasting(io.FileIO):
@@ -56,3 +72,15 @@ class _Lasting(io.FileIO):
         except OSError:
             give_up(self.fileno())
             return memoryview(data).nbytes
+
+
+class _Placed(io.FileIO):
+    """A file whose errors name it: those of a stream that is open already do not."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            give_up(self.fileno())  # or what is left would fail once more when the process ends
+            error.filename = "standard output"
+            raise

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from optim.cli.consoles import plain_console
 
 
 class ProgressReport:
     """Shows a run on standard error; where that is no terminal, a line when a stage begins instead of bars."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = plain_console(stderr=True)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]}"),
@@ -35,16 +36,16 @@ class ProgressReport:
 
     def say(self, text: str) -> None:
         """Something that the user should know."""
-        self._console.print(text, style="dim", highlight=False, soft_wrap=True, markup=False)
+        self._console.print(text, style="dim", soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Something that the user should know before relying on the answer."""
-        self._console.print(text, style="yellow", highlight=False, soft_wrap=True, markup=False)
+        self._console.print(text, style="yellow", soft_wrap=True)
 
     def stage(self, name: str, steps: int, done: int) -> None:
         """A stage begins, or goes on."""
         if self._bars.disable:
-            self._console.print(f"{name}: {steps - done} steps", highlight=False)
+            self._console.print(f"{name}: {steps - done} steps")
             return
         self._task = self._bars.add_task(name, total=steps, completed=done, loss="…")
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optim.analysis.verdicts import CHECKED, NOT_SETTLED
+from optim.analysis.weighed import resolved
 from optim.cli.coefficients import coefficient_tables, parameter_table, plain_table
 from optim.config.naming import parts
 from optim.config.numbers import number
@@ -76,10 +77,11 @@ def _cake(result: Mapping[str, Any]) -> Table:
     for name, value in result.get("settings", {}).items():
         names = parts(name, not isinstance(value, float))
         note = ", ".join(f"{part} at its {active[part]}imum" for part in names if part in active)
-        add(name, _setting(value), result["units"].get(name, ""), note.removeprefix(f"{name} "))
+        shown = result.get("shown_settings", {}).get(name) or _setting(value)
+        add(name, shown, result["units"].get(name, ""), note.removeprefix(f"{name} "))
     table.add_section()
     for name, value in result.get("properties", {}).items():
-        add(name, number(value))
+        add(name, result.get("shown_properties", {}).get(name) or number(value))
     for name, value, note, within in _verdict(result):
         add(name, value, "", note, within)
     return table
@@ -109,20 +111,17 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
         yield from _liking(result)
     if "cost" in result:
         yield "price", number(result["cost"]), "sum of price × amount", ""
-    score = number(result["score"], 5) if "score" in result else short(result["status"]["score"])
+    told = lambda score: resolved(score, certificate.get("score_differs_by", 0.0), 5)
+    score = told(result["score"]) if "score" in result else short(result["status"]["score"])
     agreeing = f"{certificate['agreeing']} of {certificate['starts']} starts agree"
     if "higher_elsewhere" in certificate:
-        agreeing += (
-            f": not settled, as a recipe that nobody trained scores {number(certificate['higher_elsewhere'], 5)}"
-        )
+        agreeing += f": not settled, as a recipe that nobody trained scores {told(certificate['higher_elsewhere'])}"
     yield "score", score, agreeing, ""
     if not certificate["stationary"]:
-        yield (
-            "slope",
-            number(certificate["stationarity"], 3),
-            "of the score, per range of an ingredient: not a peak yet",
-            "",
-        )
+        # Of a saturated score, whose own slope is 0 to rounding everywhere, that of the logit decides.
+        slope, of = certificate.get("logit_stationarity"), "the logit of P(like)"
+        slope, of = (certificate["stationarity"], "the score") if slope is None else (slope, of)
+        yield "slope", number(slope, 3), f"of {of}, per range of an ingredient: not a peak yet", ""
     yield from _certificate(result.get("likelihood", {}))
     if "tasted" in result:
         yield _tasted(result["tasted"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from optim.cli.consoles import plain_console
 from optim.cli.exits import FAILED
 from optim.cli.importing import importing
 from optim.cli.output import lasting
@@ -39,7 +40,7 @@ def _run(options: argparse.Namespace, signal: StopSignal) -> int:
     except StopRequest as stop:
         print(f"stopped ({stop}) before the run had begun; nothing was written", file=sys.stderr)
         return FAILED
-    return _print_outcome(Console(), outcome)
+    return _print_outcome(plain_console(), outcome)
 
 
 def _train(options: argparse.Namespace, signal: StopSignal) -> Outcome:
@@ -87,13 +88,13 @@ def _print_outcome(console: Console, outcome: Outcome) -> int:
     where = _short(outcome.directory.path)
     if outcome.result is None:
         console.print(f"stopped after step {outcome.step} ({outcome.reason}); everything is saved. To go on:")
-        console.print(f"  optim resume {where}", highlight=False, soft_wrap=True)
+        console.print(f"  optim resume {where}", soft_wrap=True)
         return INTERRUPTED
     for table in answer_tables(outcome.result):
         console.print(table)
-    console.print(f"\n{where}/result.json holds the answer. Next:", highlight=False, soft_wrap=True)
-    console.print(f"  tensorboard --logdir {_short(outcome.directory.path.parent)}", highlight=False, soft_wrap=True)
-    console.print(f"  optim resume {where}", highlight=False, soft_wrap=True)
+    console.print(f"\n{where}/result.json holds the answer. Next:", soft_wrap=True)
+    console.print(f"  tensorboard --logdir {_short(outcome.directory.path.parent)}", soft_wrap=True)
+    console.print(f"  optim resume {where}", soft_wrap=True)
     return 0
 
 

@@ -21,7 +21,8 @@ from optim.data.panel import Panel, assemble
 from optim.data.splits import split
 from optim.data.streams import stream
 
-# Customers whose tastings are drawn at once: bounds the memory, changes nothing else.
+# Numbers drawn at once for the tastings, and customers they are drawn for: bounds the memory, changes nothing else.
+MOST_DRAWN = 2**24
 BLOCK = 4096
 
 
@@ -82,9 +83,10 @@ def tastings(
     customers: int, recipes: int, each: int, random: np.random.Generator
 ) -> Int[np.ndarray, "{customers} {each}"]:
     """Different recipes for each customer, every set of them as likely as any other; in the recipes' order."""
+    block = max(1, min(BLOCK, MOST_DRAWN // recipes))
     blocks = [
-        np.sort(np.argpartition(random.random((min(BLOCK, customers - first), recipes)), each - 1, axis=1)[:, :each])
-        for first in range(0, customers, BLOCK)
+        np.sort(np.argpartition(random.random((min(block, customers - first), recipes)), each - 1, axis=1)[:, :each])
+        for first in range(0, customers, block)
     ]
     return np.concatenate(blocks)
 

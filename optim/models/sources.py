@@ -1,6 +1,7 @@
 """Which files the user's own code consists of: the one that the config names, and all that it imports.
 
-Found by reading, not by running: a module that is imported only inside a function counts as well.
+Found by reading, so that a module that is imported only inside a function counts as well; and, as names may be put
+together while the code runs, by what has been loaded when the code was (`optim.models.loaded`).
 """
 
 from __future__ import annotations
@@ -13,27 +14,35 @@ import site
 import sys
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 
 def source_digest(path: str) -> str:
     """SHA-256 of the file that an import path leads to."""
+    return digest_of_source(source_file(path))
+
+
+def source_file(path: str) -> Path:
+    """The file that an import path leads to."""
     module_name = path.rpartition(":")[0]
     if not module_name.endswith(".py"):
         with importable(Path.cwd()):
             spec = importlib.util.find_spec(module_name)
         module_name = "" if spec is None or spec.origin is None else spec.origin
-    return _digest(Path(module_name))
+    return Path(module_name)
 
 
-def imported_digests(path: str) -> dict[str, str]:
+def imported_digests(path: str, loaded: Sequence[ModuleType] = ()) -> dict[str, str]:
     """SHA-256 of each file, beside the named one, that an import path needs from outside the environment's packages.
 
-    Only `import` and `from … import` are read, not names that are put together while the code runs.
+    Args:
+        path: the import path, of whose code `import` and `from … import` are read.
+        loaded: modules from outside the environment's packages that were loaded with it, and what those import.
 
     Returns:
         The digests by file: beside a file that the config names as a whole path, as in the resolved config, and else
@@ -46,11 +55,23 @@ def imported_digests(path: str) -> dict[str, str]:
     folder = file.parent if beside else Path.cwd()
     with importable(folder):
         modules = [_Module("", file, ())] if beside else _Finder().along(module_name)
-        files = _reached(modules)
+        further = [_Module(one.__name__, file_of(one), tuple(getattr(one, "__path__", ()))) for one in loaded]
+        files = _reached([*modules, *further])
     named = {modules[-1].file} if modules else set()
     shown = folder if beside else Path()
     within = {file: shown / file.relative_to(folder) if file.is_relative_to(folder) else file for file in files}
-    return {within[file].as_posix(): _digest(file) for file in sorted(files - named)}
+    return {within[file].as_posix(): digest_of_source(file) for file in sorted(files - named)}
+
+
+def file_of(module: ModuleType) -> Path | None:
+    """The file of a module that has been loaded; None where it has none."""
+    file = vars(module).get("__file__")  # not as an attribute, of which some modules make something
+    return Path(file).absolute() if isinstance(file, str) else None
+
+
+def digest_of_source(file: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def in_environment(file: Path) -> bool:
@@ -184,7 +205,3 @@ def _reached(modules: list[_Module]) -> set[Path]:
             waiting += set(found) - seen
             seen |= set(found)
     return {module.file for module in seen if module.file is not None}
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -13,16 +13,17 @@ from jaxtyping import Array, Bool, Float
 
 from optim.models.space import RecipeSpace
 from optim.optimize.region import Region, active_bounds, feasible_gradient, region_of, violation
-from optim.optimize.starts import build_starts
+from optim.optimize.starts import build_others
+from optim.optimize.yardstick import Yardstick, yardstick
 
 AGREEMENT = 1e-4
-"""Scores agree that differ by no more than this times 1 + |score|."""
+"""Scores agree that differ by no more than this share of what the score differs by between recipes."""
 
 SPREAD = 1e-2
 """Recipes differ in a coordinate that spreads over more than this share of its range."""
 
 STATIONARY = 1e-3
-"""A slope per range is small up to this times 1 + |score|."""
+"""A slope per range is small up to this share of what the score differs by between recipes."""
 
 ELSEWHERE = 9
 """At how many recipes beside the trained ones it is looked whether a coordinate is read: the centre and random ones."""
@@ -41,11 +42,13 @@ class Saturation:
     Attributes:
         log_odds: the logit there.
         stationarity: its largest slope there along an allowed direction, per range.
+        stationary: whether that is small, up to 1e-3 of what the logit differs by between recipes.
         starts: at how many of the starts P(like) is 1 or 0.
     """
 
     log_odds: float
     stationarity: float
+    stationary: bool
     starts: int
 
 
@@ -55,14 +58,14 @@ class Certificate:
 
     Attributes:
         starts: how many starts were trained.
-        agreeing: how many ended within 1e-4 of the best score, relative to 1 + |score|.
+        agreeing: how many ended at the best score, up to 1e-4 of what it differs by between recipes.
         max_violation: largest excess over a bound or the total, in the user's units.
         stationarity: largest slope of the score along an allowed direction, per range of an ingredient; 0 at a peak.
         active: bounds that hold the recipe back, such as `sugar max`.
         best: which of the starts ended at the best recipe, from 0.
         score: its score; −∞ where none is finite.
-        stationary: whether `stationarity` is small, up to 1e-3 of 1 + |score|; of a saturated score, whose slope is
-            always small, whether that of its logit is as well.
+        stationary: whether `stationarity` is small, up to 1e-3 of what the score differs by between recipes; of a
+            saturated score, whose slope is always small, whether that of its logit is.
         spread: coordinates in which the agreeing starts differ by more than 1e-2 of the range: the least and the
             greatest value, in the user's units.
         unread: free coordinates that the score does not depend on, so far as it can be told; with a total, not an
@@ -72,6 +75,8 @@ class Certificate:
         higher: the highest score of some recipes that nobody trained (the centre, and random ones), where it is higher;
             else None. A slope does not tell: far from a peak, in a corner that too large a step has jumped to, a score
             may be flat.
+        measure: what the score differs by between recipes, and what its differences are lost in.
+        elsewhere: the recipes that nobody trained.
     """
 
     starts: int
@@ -87,13 +92,36 @@ class Certificate:
     saturation: Saturation | None
     left_out: int
     higher: float | None
+    measure: Yardstick
+    elsewhere: Float[np.ndarray, "others d"]
+
+    @property
+    def is_too_coarse(self) -> bool:
+        """Whether the score is rounded more coarsely than the starts have to agree; of a saturated one, its logit
+        decides."""
+        return self.saturation is None and self.measure.is_too_coarse(AGREEMENT)
 
 
 class _Survey(NamedTuple):
-    """A function at the trained recipes, in their order, and then elsewhere."""
+    """A function at the trained recipes, in their order, and then elsewhere.
 
+    Attributes:
+        points: these recipes.
+        values: of the function.
+        slopes: its gradients.
+        steepness: its largest slopes along allowed directions, per range.
+    """
+
+    points: Float[np.ndarray, "points d"]
     values: Float[np.ndarray, " points"]
     slopes: Float[np.ndarray, "points d"]
+    steepness: Float[np.ndarray, " points"]
+
+    def measure(self, top: float) -> Yardstick:
+        """What the function differs by between recipes that nobody trained."""
+        elsewhere = slice(-ELSEWHERE, None)
+        precision = float(np.finfo(self.values.dtype).eps)
+        return yardstick(top, self.values[elsewhere].astype(float), self.steepness[elsewhere].astype(float), precision)
 
 
 def certify(
@@ -128,9 +156,12 @@ def certify(
     region = region_of(space)
     if log_odds is not None:
         best, found = _by_log_odds(space, recipes, scores, log_odds)
-    point = recipes[best]
-    stationarity = _examine(survey.slopes[best], point, region)
-    agreeing = scores >= scores[best] - AGREEMENT * (1 + abs(scores[best]))
+    point, reached = recipes[best], float(scores[best])
+    elsewhere = survey.values[len(recipes) :].astype(float)
+    measure = survey.measure(max(reached, float(elsewhere[np.isfinite(elsewhere)].max(initial=-np.inf))))
+    stationarity = float(survey.steepness[best])
+    agreeing = scores >= reached - measure.passes_for_equal(AGREEMENT)
+    small = stationarity <= measure.passes_for_zero(STATIONARY)
     return Certificate(
         starts=len(trained),
         agreeing=int(agreeing.sum()),
@@ -138,21 +169,23 @@ def certify(
         stationarity=stationarity,
         active=_active(space, point, region),
         best=int(whole[best]),
-        score=float(scores[best]),
-        stationary=_is_stationary(stationarity, float(scores[best]), found),
+        score=reached,
+        stationary=small if found is None else found.stationary,
         spread=_spread(space, recipes[agreeing]),
         unread=_unread(space, recipes, survey, log_odds, reads),
         saturation=found,
         left_out=len(trained) - len(whole),
-        higher=_higher(survey.values[len(recipes) :].astype(float), float(scores[best])),
+        higher=_higher(elsewhere, reached, measure),
+        measure=measure,
+        elsewhere=survey.points[len(recipes) :],
     )
 
 
-def _higher(elsewhere: Float[np.ndarray, " points"], score: float) -> float | None:
+def _higher(elsewhere: Float[np.ndarray, " points"], score: float, measure: Yardstick) -> float | None:
     """The highest score of untrained recipes, where it is higher by more than agreeing ones differ."""
     finite = elsewhere[np.isfinite(elsewhere)]
     highest = float(finite.max(initial=-np.inf))
-    return highest if np.isfinite(score) and highest > score + AGREEMENT * (1 + abs(score)) else None
+    return highest if np.isfinite(score) and highest > score + measure.passes_for_equal(AGREEMENT) else None
 
 
 def _joined(reads: Reads) -> Score:
@@ -162,10 +195,11 @@ def _joined(reads: Reads) -> Score:
 
 def _survey(space: RecipeSpace, recipes: Float[np.ndarray, "starts d"], function: Score) -> _Survey:
     """Values and slopes of a function at the trained recipes and elsewhere."""
-    elsewhere = build_starts(ELSEWHERE, space, np.random.default_rng(0))
+    elsewhere = build_others(ELSEWHERE, space)
     points = jnp.concatenate([jnp.asarray(recipes), elsewhere.astype(recipes.dtype)])
     values, slopes = jax.jit(jax.vmap(jax.value_and_grad(function)))(points)
-    return _Survey(np.asarray(values), np.asarray(slopes))
+    steepness = _steepness(slopes, points, region_of(space))
+    return _Survey(np.asarray(points), np.asarray(values), np.asarray(slopes), np.asarray(steepness))
 
 
 def _by_log_odds(
@@ -180,8 +214,9 @@ def _by_log_odds(
         return best, None
     survey = _survey(space, recipes, log_odds)
     best = int(np.argmax(np.where(saturated, survey.values[: len(scores)], -np.inf)))
-    slope = _examine(survey.slopes[best], recipes[best], region_of(space))
-    return best, Saturation(float(survey.values[best]), slope, int(saturated.sum()))
+    top, slope = float(survey.values[best]), float(survey.steepness[best])
+    is_small = slope <= survey.measure(top).passes_for_zero(STATIONARY)
+    return best, Saturation(top, slope, is_small, int(saturated.sum()))
 
 
 def _saturated(likings: Float[np.ndarray, " starts"], dtype: np.dtype) -> Bool[np.ndarray, " starts"]:
@@ -190,23 +225,16 @@ def _saturated(likings: Float[np.ndarray, " starts"], dtype: np.dtype) -> Bool[n
     return (likings >= 1 - limits.eps) | ((likings >= 0) & (likings < limits.tiny))
 
 
-def _examine(gradient: Float[np.ndarray, " d"], point: Float[np.ndarray, " d"], region: Region) -> float:
-    """Largest slope along an allowed direction, per range."""
-    return float(jnp.max(jnp.abs(_allowed_slope(jnp.asarray(gradient), jnp.asarray(point), region))))
-
-
 @jax.jit
-def _allowed_slope(gradient: Float[Array, " d"], point: Float[Array, " d"], region: Region) -> Float[Array, " d"]:
-    """The gradient without what the constraints forbid, per range."""
-    return feasible_gradient(-gradient, point, region) * region.ranges
+def _steepness(
+    gradients: Float[Array, "points d"], points: Float[Array, "points d"], region: Region
+) -> Float[Array, " points"]:
+    """Largest slopes along allowed directions, per range."""
 
+    def steepest(gradient: Float[Array, " d"], point: Float[Array, " d"]) -> Float[Array, ""]:
+        return jnp.max(jnp.abs(feasible_gradient(-gradient, point, region) * region.ranges))
 
-def _is_stationary(slope: float, score: float, saturation: Saturation | None) -> bool:
-    """Whether no allowed direction leads up."""
-    small = slope <= STATIONARY * (1 + abs(score))
-    if saturation is None:
-        return small
-    return small and saturation.stationarity <= STATIONARY * (1 + abs(saturation.log_odds))
+    return jax.vmap(steepest)(gradients, points)
 
 
 def _active(space: RecipeSpace, point: Float[np.ndarray, " d"], region: Region) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from optim.data.streams import stream
 from optim.models.space import RecipeSpace, as_parts
 from optim.optimize.region import project, region_of
 
@@ -35,6 +36,22 @@ def build_starts(
         points = lower + (upper - lower) * unit
     else:
         points = np.stack([_given(space, start) for start in starts])
+    return _allowed(points, space)
+
+
+def build_others(count: int, space: RecipeSpace) -> Float[Array, "count d"]:
+    """The centre of the bounds and then random recipes, to look at beside trained ones.
+
+    Each coordinate has random numbers of its own, by its name: neither the order of the ingredients nor another
+    ingredient beside them changes what is looked at.
+    """
+    lower, upper = space.bounds
+    random = np.column_stack([stream(0, f"looked at/{name}").random(count - 1) for name in space.coordinates])
+    return _allowed(lower + (upper - lower) * np.vstack([np.full(len(lower), 0.5), random]), space)
+
+
+def _allowed(points: Float[np.ndarray, "points d"], space: RecipeSpace) -> Float[Array, "points d"]:
+    """The allowed recipes nearest to some points."""
     allowed: Array = jax.jit(jax.vmap(project, in_axes=(0, None)))(jnp.asarray(points), region_of(space))
     return allowed
 

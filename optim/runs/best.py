@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -18,8 +18,8 @@ from optim.analysis.chosen_end import ChosenEnd
 from optim.config.dumping import dump
 from optim.config.errors import Problem, UserError
 from optim.models.flat import Flat
-from optim.runs.changes import accepted_changes, environment_changes, environment_warning
-from optim.runs.checkpoints import CheckpointError, Checkpoints
+from optim.runs.changes import accepted_changes, environment_changes, environment_warning, imports_now, imports_warning
+from optim.runs.checkpoints import SET_ASIDE, CheckpointError, Checkpoints, entries_of
 from optim.runs.curves import open_curves
 from optim.runs.directory import RunDirectory
 from optim.runs.info import RunInfo, current_command
@@ -28,7 +28,7 @@ from optim.runs.observer import Observer
 from optim.runs.restore import expected, open_checkpoints, restore_newest
 from optim.runs.run import current_device, recorded_config
 from optim.runs.session import Outcome, Session
-from optim.runs.signals import StopRequest, StopSignal
+from optim.runs.signals import StopSignal
 from optim.study.precision import set_precision
 from optim.study.stage import Stage
 from optim.study.state import State, place
@@ -50,7 +50,7 @@ def resume_best(path: Path, *, name: str | None, observer: Observer, signal: Sto
 
     Raises:
         UserError: there is no such run, it keeps no best checkpoint, has none yet, or its data have changed.
-        CheckpointError: the best checkpoint cannot be read.
+        CheckpointError: the best checkpoint cannot be read, or it is not known which one that is.
         StopRequest: asked to stop before anything was written.
         DivergedError: not finite, and no way round it.
     """
@@ -65,8 +65,7 @@ def resume_best(path: Path, *, name: str | None, observer: Observer, signal: Sto
     study = build_study(config)
     accepted_changes(config, study, before, lambda: 0)
     state, manifest, end = _best(study, source, config.checkpoint.best)
-    if signal.name is not None:
-        raise StopRequest(signal.name)
+    signal.begin()
     text = dump(config)
     info = _first_info(study, before, text, end, windows=int(state.skipped))
 
@@ -84,6 +83,8 @@ def resume_best(path: Path, *, name: str | None, observer: Observer, signal: Sto
     stem = f"{source.name}-best"
     directory = RunDirectory.create(source.path.parent, name=name, stem=stem, files=files, also=first_checkpoint)
     observer.say(f"{directory.name}, a new run from the best checkpoint of {source.name}: {end.text}")
+    if unknown := imports_now(before, study)[1]:
+        observer.warn(imports_warning(unknown))
     if moved := info.history[0].details.get("environment"):
         observer.warn(environment_warning(moved))
     with directory.lock():
@@ -108,7 +109,7 @@ def _first_info(study: Study, before: RunInfo, text: str, end: ChosenEnd, *, win
         config_text=text,
         seed=study.config.seed,
         digests=study.digests,
-        imports=study.imports,
+        imports=imports_now(before, study)[0],
         device=current_device(),
         command=current_command(),
     )
@@ -122,10 +123,11 @@ def _best(study: Study, source: RunDirectory, metric: str) -> tuple[State, Manif
 
     Raises:
         UserError: no checkpoint has the metric yet.
-        CheckpointError: the best one cannot be read.
+        CheckpointError: the best one cannot be read, or it is not known which one that is.
     """
     for _ in range(_ATTEMPTS):  # whoever writes there may find a better one, and delete this
-        manifests = _manifests(source.checkpoints)
+        manifests, unreadable = _manifests(source.checkpoints)
+        _refuse_unknown(source, metric, unreadable, _latest_step(study, metric))
         ranked = sorted((one.metrics[metric], step) for step, one in manifests.items() if metric in one.metrics)
         if not ranked:
             message = f"no checkpoint with {metric} is kept yet: its stage has not got to its first evaluation or save"
@@ -143,18 +145,45 @@ def _best(study: Study, source: RunDirectory, metric: str) -> tuple[State, Manif
     raise CheckpointError(f"{source.checkpoints}: the best checkpoint changes too often to be read; try again")
 
 
-def _manifests(folder: Path) -> dict[int, Manifest]:
-    """What the checkpoints in a folder say of themselves, those that were due and can be read."""
-    found = {}
-    for entry in folder.iterdir() if folder.is_dir() else ():
+def _manifests(folder: Path) -> tuple[dict[int, Manifest], dict[int, list[str]]]:
+    """What the checkpoints in a folder say of themselves, those that were due; and for each step of which that is not
+    known, a line for each checkpoint of it.
+
+    One that was set aside counts among these until the run has come by its step again: then what is there instead says
+    how it was.
+    """
+    found: dict[int, Manifest] = {}
+    unreadable: dict[int, list[str]] = {}
+    entries = entries_of(folder)
+    newest = max((int(entry.name) for entry in entries if entry.name.isdecimal()), default=0)
+    for entry in entries:
         if entry.name.isdecimal():
             try:
                 manifest = Manifest.read(entry)
-            except DamagedError:
+            except DamagedError as error:
+                if entry.exists():  # and has not been deleted meanwhile, by whoever writes there
+                    unreadable.setdefault(int(entry.name), []).append(f"{entry.name}: {error}")
                 continue
             if manifest.due:
                 found[int(entry.name)] = manifest
-    return found
+        elif (aside := SET_ASIDE.fullmatch(entry.name)) and int(aside[1]) > newest:
+            unreadable.setdefault(int(aside[1]), []).append(f"{entry.name}: set aside earlier")
+    return found, unreadable
+
+
+def _latest_step(study: Study, metric: str) -> int:
+    """The last step that can have a metric: the end of its stage, where none before it was stopped early."""
+    names = [stage.name for stage in study.stages]
+    return sum(stage.length for stage in study.stages[: names.index(metric.partition("/")[0]) + 1])
+
+
+def _refuse_unknown(source: RunDirectory, metric: str, unreadable: Mapping[int, list[str]], latest: int) -> None:
+    """Raises CheckpointError where it is not known how good some checkpoints are: they may be the best."""
+    lines = [line for step in sorted(unreadable) if step <= latest for line in unreadable[step]]
+    if lines:
+        opening = f"{source.checkpoints}: of these checkpoints the {metric} is not known, and one may be the best"
+        remedy = "put them back as they were; or move them out of the run, to take the best of those that are left"
+        raise CheckpointError("\n".join([f"{opening}; {remedy}", *lines]))
 
 
 @contextmanager

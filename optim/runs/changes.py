@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from optim.config.dumping import differences
@@ -10,6 +11,7 @@ from optim.config.durations import steps
 from optim.config.errors import Problem, UserError
 from optim.config.optimizers import depends_on_length
 from optim.config.schema import Bake, Config, Fit
+from optim.runs.files import digest_of_file
 from optim.runs.info import RunInfo
 from optim.study.study import Study
 
@@ -31,7 +33,7 @@ def accepted_changes(before: Config, study: Study, info: RunInfo, running: Calla
     """
     problems, changes = [], {}
     for key, old, new in differences(before, study.config):
-        reason = _refusal(key, study, before, running)
+        reason = _refusal(key, study, before, info, running)
         if reason:
             message = f"was {_shown(old)}, now {_shown(new)}: {reason}"
             problems.append(Problem(place="resume", key=key, message=message))
@@ -40,10 +42,34 @@ def accepted_changes(before: Config, study: Study, info: RunInfo, running: Calla
     told = {"simulated"} if problems else set()
     problems += _changed_files(info.digests, study.digests, told)
     if info.imports is not None:
-        problems += _changed_files(info.imports, study.imports, set())
+        problems += _changed_files(info.imports, _again(info.imports) | study.written_imports, set())
     if problems:
         raise UserError(problems)
     return changes
+
+
+def imports_now(info: RunInfo, study: Study) -> tuple[dict[str, str], list[str]]:
+    """SHA-256 of what the user's own code imports, for run.json, and the files that the run so far does not know of.
+
+    Of those nobody can tell whether they have changed: what is loaded may depend on more than the code.
+    """
+    known = {} if info.imports is None else _again(info.imports)
+    now = known | study.imports
+    return now, [] if info.imports is None else sorted(now.keys() - known.keys())
+
+
+def _again(imports: dict[str, str]) -> dict[str, str]:
+    """SHA-256 of the same files as they are now; without those that are gone.
+
+    A module that an earlier study of this process has loaded is not loaded once more, and is not found by that.
+    """
+    return {file: digest_of_file(Path(file)) for file in imports if Path(file).is_file()}
+
+
+def imports_warning(files: list[str]) -> str:
+    """What to say of imported files that the run so far does not know of."""
+    what = f"your own code imports {', '.join(files)}, of which the run so far has no SHA-256"
+    return f"{what}: whether it has changed since is not known"
 
 
 def environment_changes(before: RunInfo, now: RunInfo) -> dict[str, list[Any]]:
@@ -81,13 +107,13 @@ def _changed_files(before: dict[str, str], now: dict[str, str], told: set[str]) 
     ]
 
 
-def _refusal(key: str, study: Study, before: Config, running: Callable[[], int]) -> str:
+def _refusal(key: str, study: Study, before: Config, info: RunInfo, running: Callable[[], int]) -> str:
     """Why a key may not change; empty if it may."""
     if key.startswith(CADENCES) or key in TABLES:  # a table may move: its contents are compared
         return ""
     parts = key.split(".")
     if parts[0] == "stages" and parts[1] in before.stages and parts[2:] == ["length"]:
-        return _length_refusal(parts[1], study, before, running())
+        return _length_refusal(parts[1], study, before, info, running())
     if parts[0] == "stages" and parts[2:] == ["evaluate", "every"] and not _stops_early(before, parts[1]):
         return ""
     return "it shapes what was trained so far; start a new run"
@@ -98,10 +124,13 @@ def _stops_early(config: Config, name: str) -> bool:
     return isinstance(block, Fit) and block.evaluate.patience is not None
 
 
-def _length_refusal(name: str, study: Study, before: Config, running: int) -> str:
+def _length_refusal(name: str, study: Study, before: Config, info: RunInfo, running: int) -> str:
     index = list(before.stages).index(name)
     if index < running:
         return "this stage is over; start a new run"
+    if info.chosen_end is not None and info.chosen_end.stage == name:
+        end = info.chosen_end
+        return f"this stage was ended at step {end.step}, its best checkpoint in {end.run}; start a new run"
     old, new = before.stages[name], study.config.stages[name]
     if _depends_on_length(old):
         return "its schedule, or its early stopping, depends on the length; start a new run"

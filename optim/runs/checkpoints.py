@@ -38,6 +38,8 @@ _STEP = re.compile(r"\d+")
 _SYSTEM_ERROR = re.compile(r"os_error_code='(\d+)'")
 _LEAST_ROOM = 1 << 20  # bytes to leave for all else that a run writes
 _LEFTOVER = re.compile(r"(saving|deleting)-.*")
+SET_ASIDE = re.compile(r"set-aside-(\d+)(?:-\d+)?")
+"""Name of a checkpoint that was set aside, with its step."""
 
 Failures = dict[int, DamagedError | StructureError]
 
@@ -83,9 +85,9 @@ class Checkpoints:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(f"{directory}: no checkpoints can be kept there: {error.strerror}") from error
-        for entry in self._directory.iterdir():
+        for entry in entries_of(self._directory):
             if _LEFTOVER.fullmatch(entry.name):
-                shutil.rmtree(entry)
+                _remove(entry)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -97,7 +99,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, rising."""
-        return sorted(int(entry.name) for entry in self._directory.iterdir() if _STEP.fullmatch(entry.name))
+        return sorted(int(entry.name) for entry in entries_of(self._directory) if _STEP.fullmatch(entry.name))
 
     def save(
         self,
@@ -295,8 +297,9 @@ class Checkpoints:
         wanted = {*regular[-self._keep :], *steps[-1:]}
         if self._keep_every is not None:
             wanted |= {step for step in due if step > 0 and step % self._keep_every == 0}
-        if self._best is not None:
+        if self._best is not None:  # what cannot be read may be the best
             wanted |= {step for _, step in self._ranked(self._best)[:1]}
+            wanted |= {step for step in steps if self._manifest_of(step) is None}
         return wanted
 
     def _ranked(self, metric: str) -> list[tuple[float, int]]:
@@ -328,8 +331,7 @@ class Checkpoints:
 
     def _delete(self, step: int) -> None:
         """Delete a checkpoint; a process killed in between leaves no half of one under its old name."""
-        doomed = self._folder(step).rename(self._directory / f"deleting-{step}")
-        shutil.rmtree(doomed)
+        _remove(self._folder(step).rename(self._directory / f"deleting-{step}"))
         self._manifests.pop(step, None)
 
     def _set_aside(self, step: int) -> Path:
@@ -343,6 +345,29 @@ class Checkpoints:
             f"checkpoint {step}: {failure}; set aside as {self._set_aside(step).name}"
             for step, failure in failures.items()
         ]
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """All that is in a folder of checkpoints; nothing where there is no such folder.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        message = f"{folder}: the checkpoints cannot be read: {error.strerror}; when that is mended, try again"
+        raise CheckpointError(message) from error
+
+
+def _remove(entry: Path) -> None:
+    """Delete a folder, or whatever else has the name of one."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def _refuse_unwritable(partial: Path, size: int) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from optim.runs.files import write_atomically
+from optim.runs.files import placed, write_atomically
 
 _FILE = re.compile(r"events\.out\.tfevents\.(\d{6})(\.final)?")
 _SECONDS_BETWEEN_FLUSHES = 5.0  # how late a viewer may be; each flush waits for the disk
@@ -153,6 +153,7 @@ class _EventFile:
         from tensorboardX.proto.event_pb2 import SessionLog
         from tensorboardX.record_writer import RecordWriter
 
+        self._path = path
         self._records = RecordWriter(str(path))
         # Every file states its version: from version 2 on, readers hide points only where they are told to.
         self.write(step=0, file_version="brain.Event:2")
@@ -170,14 +171,17 @@ class _EventFile:
         """Append one event; `content` is the one field of the protocol that says what it holds."""
         from tensorboardX.proto.event_pb2 import Event
 
-        self._records.write(Event(wall_time=time.time(), step=step, **content).SerializeToString())
+        with placed(self._path):
+            self._records.write(Event(wall_time=time.time(), step=step, **content).SerializeToString())
 
     def flush(self) -> None:
-        self._records.flush()
+        with placed(self._path):
+            self._records.flush()
 
     def close(self) -> None:
-        self.flush()
-        self._records.close()
+        with placed(self._path):
+            self._records.flush()
+            self._records.close()
 
 
 def _event_files(directory: Path) -> list[Path]:

@@ -10,14 +10,14 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from optim.config.errors import Problem, UserError
-from optim.runs.files import write_atomically
+from optim.runs.files import reason_of, write_atomically
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LONGEST_NAME = 100
@@ -53,14 +53,16 @@ class RunDirectory:
             also: puts whatever else there is from the first into the folder.
 
         Raises:
-            UserError: the name is not allowed or taken, or the folder cannot be made.
+            UserError: the name is not allowed or taken, the folder cannot be made, or it lies inside a run.
         """
         if name is not None:
             _check_name(name)
+        runs_dir = without_dots(runs_dir)
+        _refuse_inside_a_run(runs_dir)
         _make_folder(runs_dir)
         candidates = _numbered(_as_name(stem)) if name is None else iter([name])
         for candidate in candidates:
-            path = runs_dir.absolute() / candidate
+            path = runs_dir / candidate
             if not os.path.lexists(path) and _make_whole(path, files(candidate), also):
                 return cls(path)
         raise _taken(runs_dir / str(name))
@@ -72,7 +74,7 @@ class RunDirectory:
         Raises:
             UserError: there is none; the nearest name beside it is given.
         """
-        run = cls(path.absolute())
+        run = cls(without_dots(path))
         if not run.path.is_dir():
             raise UserError(Problem(place=str(path), message=f"there is no such run directory{_nearest(run.path)}"))
         if run.info.is_file():
@@ -129,18 +131,23 @@ class RunDirectory:
         """Hold the right to write here. The system frees it when the process ends, however it ends.
 
         Raises:
-            UserError: another process holds it.
+            UserError: another process holds it, or nothing can be written there.
         """
         lock = FileLock(self._lock_file)
         try:
             lock.acquire(blocking=False)
+            self._owner_file.write_text(str(os.getpid()))
         except Timeout:
             raise UserError(Problem(place=str(self.path), message=self._held_by_another())) from None
+        except OSError as error:
+            lock.release()
+            message = f"this run cannot be written to: {reason_of(error)}; make the folder and its files writable"
+            raise UserError(Problem(place=str(error.filename or self.path), message=message)) from None
         try:
-            self._owner_file.write_text(str(os.getpid()))
             yield
         finally:
-            self._owner_file.unlink(missing_ok=True)
+            with suppress(OSError):  # it names the owner of a lock that is held, and this one no longer is
+                self._owner_file.unlink(missing_ok=True)
             lock.release()
 
     @property
@@ -158,6 +165,26 @@ class RunDirectory:
         except (OSError, ValueError):  # the other process is just starting or just ending
             owner = ""
         return f"run {self.name} is being written by another process{owner}"
+
+
+def without_dots(path: Path) -> Path:
+    """The absolute path that names its own last part: `..` is none. Symbolic links after the last `..` keep their name.
+
+    Before one they cannot: it leads out of the folder that the link stands for.
+    """
+    parts = path.absolute().parts
+    up = len(parts) - parts[::-1].index("..") if ".." in parts else 0
+    return Path(*parts[:up]).resolve().joinpath(*parts[up:]) if up else path.absolute()
+
+
+def _refuse_inside_a_run(runs_dir: Path) -> None:
+    """Nothing but a run itself writes into its folder."""
+    inside = runs_dir.resolve()
+    for folder in (inside, *inside.parents):
+        run = RunDirectory(folder)
+        if run.info.is_file() and run.config.is_file():
+            message = f"this folder is in a run, {run.name}, which is not to be written into: choose one outside"
+            raise UserError(Problem(place=str(runs_dir), message=message))
 
 
 def _make_whole(path: Path, files: Mapping[str, str], also: Callable[[Path], None]) -> bool:

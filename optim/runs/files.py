@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -16,11 +18,27 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     beside = path.with_name(f".{digest_of_text(path.name)[:16]}.partial")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # or the rename could reach the disk before the data does
-    beside.replace(path)
+    with placed(path):
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # or the rename could reach the disk before the data does
+        beside.replace(path)
+
+
+@contextmanager
+def placed(path: Path) -> Iterator[None]:
+    """What goes wrong inside with a file goes wrong with this one: a full disk alone does not say where it is."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says is wrong, without the place."""
+    return error.strerror or str(error)
 
 
 def digest_of_text(text: str) -> str:

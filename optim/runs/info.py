@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from optim.analysis.chosen_end import ChosenEnd
 from optim.config.errors import Problem, UserError
 from optim.runs.environment import arithmetic_flags, package_versions, usable_cores
-from optim.runs.files import digest_of_text, write_atomically
+from optim.runs.files import digest_of_text, reason_of, write_atomically
 from optim.runs.git import Commit, current_commit
 
 Status = Literal["running", "finished", "interrupted", "failed", "diverged"]
@@ -194,7 +194,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        UserError: naming the file and the line.
+        UserError: it is missing, cannot be read or is none; naming the file and the line.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -205,6 +205,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise UserError(Problem(place=place, message=f"this is not JSON: {error.msg}")) from None
     except UnicodeDecodeError:
         raise UserError(Problem(place=str(path), message="this is not text in UTF-8")) from None
+    except OSError as error:
+        message = f"this file cannot be read: {reason_of(error)}; make it readable"
+        raise UserError(Problem(place=str(path), message=message)) from None
     if not isinstance(content, dict):
         raise UserError(Problem(place=str(path), message="a JSON object was expected"))
     return content

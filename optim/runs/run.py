@@ -13,7 +13,13 @@ from optim.config.dumping import dump
 from optim.config.errors import Problem, UserError
 from optim.config.loading import load
 from optim.config.schema import Config
-from optim.runs.changes import accepted_changes, environment_changes, environment_warning
+from optim.runs.changes import (
+    accepted_changes,
+    environment_changes,
+    environment_warning,
+    imports_now,
+    imports_warning,
+)
 from optim.runs.checkpoints import Restored
 from optim.runs.directory import RunDirectory
 from optim.runs.files import digest_of_file, digest_of_text, write_atomically
@@ -74,8 +80,7 @@ def train(
         truth = {} if study.truth is None else {"truth.json": json.dumps(study.truth, indent=1, ensure_ascii=False)}
         return {"config.yaml": text, **truth, "run.json": info.model_copy(update={"name": name}).text}
 
-    if signal.name is not None:
-        raise StopRequest(signal.name)
+    signal.begin()
     directory = RunDirectory.create(runs_dir, name=name, stem=stem, files=files)
     with directory.lock():
         for line in unread_lines(unread):
@@ -100,6 +105,7 @@ def resume(path: Path, overrides: list[str], *, observer: Observer, signal: Stop
     """
     signal = signal or StopSignal()
     directory = RunDirectory.open(path)
+    signal.resumable = True
     info = RunInfo.load(directory.info)
     if info.status == "finished" and not overrides:
         return Outcome(directory, load_result(directory.result), info.history[-1].step, None)
@@ -115,12 +121,16 @@ def resume(path: Path, overrides: list[str], *, observer: Observer, signal: Stop
             changes = accepted_changes(before, study, info, lambda: _stage_of(newest()))
             restored = newest()
         _refuse_lost_checkpoints(directory, info, restored)
-        if signal.name is not None:
-            return Outcome(directory, None, 0 if restored is None else restored.step, signal.name)
+        try:
+            signal.begin()
+        except StopRequest as stop:
+            return Outcome(directory, None, 0 if restored is None else restored.step, str(stop))
         if info.status == "finished" and not changes:
             return Outcome(directory, load_result(directory.result), info.history[-1].step, None)
-        # A run of before has no imports.
-        here = info.model_copy(update={"imports": study.imports}).with_environment(current_device())
+        imports, unknown = imports_now(info, study)
+        if unknown:
+            observer.warn(imports_warning(unknown))
+        here = info.model_copy(update={"imports": imports}).with_environment(current_device())
         environment = environment_changes(info, here)
         if environment:
             observer.warn(environment_warning(environment))

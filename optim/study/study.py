@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -35,15 +38,20 @@ from optim.models.flat import Flat
 from optim.models.functional import Functional
 from optim.models.imports import load_object, own_code
 from optim.models.likelihood import LikelihoodModel
-from optim.models.sources import imported_digests, source_digest
+from optim.models.loaded import modules_loaded_since
+from optim.models.sources import imported_digests, source_digest, source_file
 from optim.models.space import RecipeSpace, build_space
 from optim.optimize.chains import build_optimizer
 from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
-from optim.study.lengths import bounded_steps, check_sum
+from optim.study.lengths import MOST_STEPS, bounded_steps, check_sum
 from optim.study.schedule_order import check_order
 from optim.study.stage import Stage, StageConstants, held_out_metric, initial_state
+from optim.study.state import State
+
+MOST_IN_STATE = 500_000_000
+"""Most numbers in the state of a stage: 2 GB in single precision, and as much again while it is copied to be saved."""
 
 LoadPanel = Callable[[schema.Config], Panel]
 """As `optim.data.tables.load_panel`."""
@@ -63,6 +71,7 @@ class Study:
         model: the likelihood model as a function of its parameters.
         parameters: the initial parameters.
         stages: the stages in order.
+        loaded: modules that were loaded with the user's own code (`optim.models.loaded`).
     """
 
     config: schema.Config
@@ -74,6 +83,7 @@ class Study:
     model: Functional[LikelihoodModel]
     parameters: Parameters
     stages: tuple[Stage, ...]
+    loaded: tuple[ModuleType, ...] = ()
 
     @property
     def first_member(self) -> Parameters:
@@ -100,13 +110,22 @@ class Study:
     @property
     def imports(self) -> dict[str, str]:
         """SHA-256 of each further file that the user's own code needs, by its path (`optim.models.sources`)."""
-        found = [imported_digests(path) for path in _own_paths(self.config)]
-        return {file: digest for digests in found for file, digest in digests.items()}
+        return _imports(self.config, self.loaded)
+
+    @property
+    def written_imports(self) -> dict[str, str]:
+        """Those among them that the code's own text tells: where the code is as it was, so are these."""
+        return _imports(self.config, ())
 
 
 def asked_groups(panel: Panel, group: Int[np.ndarray, " customers"]) -> frozenset[int]:
     """The groups with a response that is not held out."""
     return frozenset(np.unique(group[panel.customer_of_response()[~panel.held_out]]).tolist())
+
+
+def _imports(config: schema.Config, loaded: tuple[ModuleType, ...]) -> dict[str, str]:
+    found = [imported_digests(path, loaded) for path in _own_paths(config)]
+    return {file: digest for digests in found for file, digest in digests.items()}
 
 
 def _own_paths(config: schema.Config) -> list[str]:
@@ -127,6 +146,7 @@ def build_study(config: schema.Config, load: LoadPanel | None = None) -> Study:
     Raises:
         UserError: the tables are wrong, or do not fit the config.
     """
+    before = dict(sys.modules)
     panel, truth = _load(config, load)
     space = build_space(config)
     groups, group = _groups(config, panel)
@@ -144,7 +164,8 @@ def build_study(config: schema.Config, load: LoadPanel | None = None) -> Study:
     check_sum({stage.name: stage.length for stage in stages})
     _try(config, stages, members)
     _check_own_scores(config, stages, members)
-    return Study(config, space, panel, truth, groups, group, model, members, stages)
+    loaded = modules_loaded_since(before, {source_file(path).absolute() for path in _own_paths(config)})
+    return Study(config, space, panel, truth, groups, group, model, members, stages, loaded)
 
 
 def _check_properties(config: schema.Config, names: tuple[str, ...]) -> None:
@@ -187,16 +208,32 @@ def _try(config: schema.Config, stages: tuple[Stage, ...], parameters: Parameter
     """Trace every loss once, without computing anything: mistakes in the user's own code come up before a run begins.
 
     Raises:
-        UserError: a loss or score of the user's own raises an error or gives no scalar.
+        UserError: a loss or score of the user's own raises an error or gives no scalar, or the state has no room.
     """
     state = jax.eval_shape(initial_state, parameters)
     for stage, block in zip(stages, config.stages.values(), strict=True):
         state = jax.eval_shape(stage.begin, state)
+        _check_room(stage, state)
         kind, own = ("loss", block.loss) if isinstance(block, schema.Fit) else ("score", block.score)
         path = own.path if isinstance(own, schema.OwnLoss | schema.OwnScore) else own.kind
         with own_code(f"stages.{stage.name}.{kind}", path, "calling it"):
             jax.eval_shape(stage.first_loss, state.parameters)
         state = jax.eval_shape(stage.finish, state)
+
+
+def _check_room(stage: Stage, state: State) -> None:
+    """The state of a stage has room: its parameters, and what its optimizer remembers of each.
+
+    Raises:
+        UserError: it has not.
+    """
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state))
+    if count > MOST_IN_STATE:
+        raise UserError(
+            f"stages.{stage.name}: its parameters and what the optimizer remembers of them are {count:,} numbers, more "
+            f"than the {MOST_IN_STATE:,} that there is room for; take fewer starts, narrower layers, or an optimizer "
+            "that remembers less (a smaller memory_size)"
+        )
 
 
 def cake_layout(space: RecipeSpace) -> Flat:
@@ -284,7 +321,8 @@ class _Builder:
             keep_every=self.config.checkpoint.keep_every,
             keep_best=self.config.checkpoint.best == held_out_metric(name),
             evaluate_every=resolve(evaluate.every),
-            patience=evaluate.patience,
+            # Counted in 32 bits; there are no more evaluations than steps.
+            patience=None if evaluate.patience is None else min(evaluate.patience, MOST_STEPS),
             min_improvement=evaluate.min_improvement,
             fixed=self._constants(name, block),
         )

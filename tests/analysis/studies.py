@@ -13,6 +13,7 @@ from jaxtyping import Float64
 from scipy.special import expit
 
 from optim.analysis.answer import answer
+from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED
 from optim.config.loading import load
 from optim.config.schema import Config
 from optim.study.state import State
@@ -107,6 +108,17 @@ class Answered:
         return found
 
 
+def statuses(found: Any) -> set[str]:
+    """Every status that stands anywhere in an answer."""
+    if isinstance(found, list):
+        return set().union(*map(statuses, found))
+    if not isinstance(found, dict):
+        return set()
+    own = found.get("status", ())
+    here = {own} if isinstance(own, str) else set(own.values() if isinstance(own, dict) else ())
+    return here.union(*map(statuses, found.values()))
+
+
 class Answers:
     """Trains a study and answers it, once for the same overrides."""
 
@@ -118,7 +130,9 @@ class Answers:
         if key not in self._made:
             study, state, _, _ = in_memory(load(config, list(overrides)))
             found = answer(study, state)
-            json.dumps(found, allow_nan=False)  # no answer of any test holds a number that is not finite
+            # No answer of any test holds a number that is not finite, or a fifth status.
+            assert json.loads(json.dumps(found, allow_nan=False)) == found
+            assert statuses(found) <= {CHECKED, NOT_SETTLED, NOT_DETERMINED, NOT_KNOWN}
             self._made[key] = Answered(study, state, found)
         return self._made[key]
 

@@ -166,6 +166,11 @@ def test_no_probability_is_given_and_the_score_that_reads_it_is_not_known(write:
     assert "score" not in result
     assert result["status"] == {"recipe": NOT_KNOWN, "score": NOT_KNOWN, "liking": NOT_KNOWN}
     assert [one["text"] for one in result["warnings"] if one["about"] == "liking"] == [TEXT]
+
+
+@pytest.mark.long
+def test_a_probability_is_given_where_it_is_held_at_what_was_tasted(write: Write, ask: Answers) -> None:
+    config = write("{utility: {kind: linear, features: [amounts], intercept: false}}", 5.0)
     assert ask(config, WELL).result["status"]["liking"] == CHECKED
 
 
@@ -182,12 +187,18 @@ def test_p_like_of_fitted_properties_is_not_known_either(write: Write) -> None:
     assert said(config, stages, WELL) == []
 
 
+OF_PROPERTIES = (
+    f"stages={{{MEASURE}, bake: {{{BAKE}, score: {{kind: deliciousness, targets: {{sour: 2}}, cost_weight: 0}}}}}}"
+)
+
+
 def test_nor_are_the_properties_themselves_and_a_score_of_them(write: Write, ask: Answers) -> None:
     """Without a utility there is no P(like)."""
-    score = "{kind: deliciousness, targets: {sour: 2}, cost_weight: 0}"
-    stages = f"stages={{{MEASURE}, bake: {{{BAKE}, score: {score}}}}}"
-    config = write(f"{{{NETWORK}}}", 5.0)
-    found = ask(config, stages)
+    found = ask(write(f"{{{NETWORK}}}", 5.0), OF_PROPERTIES)
     assert "butter is held at 5 g and was 2 g in every tasted recipe" in found.warnings["properties"]
     assert found.result["status"] == {"recipe": NOT_KNOWN, "score": NOT_KNOWN}
-    assert "properties" not in ask(config, stages, WELL).warnings
+
+
+@pytest.mark.long
+def test_properties_are_known_where_it_is_held_at_what_was_tasted(write: Write, ask: Answers) -> None:
+    assert "properties" not in ask(write(f"{{{NETWORK}}}", 5.0), OF_PROPERTIES, WELL).warnings

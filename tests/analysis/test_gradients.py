@@ -15,6 +15,11 @@ from tests.conftest import Studies
 
 SOURDOUGH = Path(__file__).parent.parent.parent / "configs" / "sourdough.yaml"
 BAKE = "score liking, of amounts and settings in units of their ranges"
+FIT_ALONE = "stages={fit: {kind: fit, length: 4, batch: 16, optimizer: {name: adam, learning_rate: 0.05}}}"
+BAKE_ALONE = (
+    "stages={bake: {kind: bake, length: 30, starts: 4, score: {kind: deliciousness},"
+    " optimizer: {name: adam, learning_rate: 0.05}}}"
+)
 WRONG = """\
 import jax
 
@@ -53,9 +58,9 @@ def test_limits_and_held_targets_are_left_out_and_named(small: Studies) -> None:
     score = (
         "stages.bake.score={kind: deliciousness, targets: {fluffiness: {formula: 2 + 0.5*butter + eggs, hold: true}}}"
     )
-    checks = list(check_study(small(score, "stages.bake.optimizer.limits={sugar: 0.01}")))
-    assert checks[1].report.passed, str(checks[1].report)
-    assert checks[1].modifications == ("gradient of sugar limited to ±0.01", "target of fluffiness held")
+    (check,) = check_study(small(BAKE_ALONE, score, "stages.bake.optimizer.limits={sugar: 0.01}"))
+    assert check.report.passed, str(check.report)
+    assert check.modifications == ("gradient of sugar limited to ±0.01", "target of fluffiness held")
 
 
 COMPLEX = """\
@@ -97,7 +102,7 @@ def test_a_rule_that_looks_right_on_the_real_axis_is_found_wrong(
 def test_a_study_of_customers_may_have_settings(small: Studies) -> None:
     """Which its customers know nothing of: they tasted amounts."""
     score = "stages.bake.score={kind: deliciousness, targets: {sweetness: 9 + temperature}}"
-    *_, bake = check_study(small("settings.temperature={min: 0, max: 1}", score))
+    (bake,) = check_study(small(BAKE_ALONE, "settings.temperature={min: 0, max: 1}", score))
     assert bake.report.passed
     assert bake.recipe["temperature"] < 1
 
@@ -108,7 +113,7 @@ def test_a_kink_at_a_start_that_is_given_is_found(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kink.py").write_text("def score(recipe, customer):\n    return -abs(recipe.amounts['eggs'] - 3)\n")
     start = "stages.bake.starts=[{butter: 1, eggs: 3, flour: 2, sugar: 1.5}]"
-    *_, bake = check_study(small('stages.bake.score={kind: own, path: "kink.py:score"}', start))
+    (bake,) = check_study(small(BAKE_ALONE, 'stages.bake.score={kind: own, path: "kink.py:score"}', start))
     assert bake.recipe == {"butter": 1, "eggs": 3, "flour": 2, "sugar": 1.5}
     assert not bake.report.passed
 
@@ -127,12 +132,12 @@ def test_a_wrong_rule_is_named_and_the_exit_code_is_1(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(WRONG)
     own = 'stages.bake.score={kind: own, path: "mine.py:score"}'
-    code, output, _ = call(capsys, "check-gradients", "small.yaml", own)
+    code, output, _ = call(capsys, "check-gradients", "small.yaml", BAKE_ALONE, own)
     assert code == 1
     assert "a derivative is wrong, or the function has a kink or a jump there, in: bake" in output
     wrong = [line.split() for line in output.splitlines() if line.endswith("WRONG")]
     assert wrong
     assert all("eggs" in words for words in wrong if words[0] == "reverse")
-    code, output, _ = call(capsys, "check-gradients", "small.yaml")
+    code, output, _ = call(capsys, "check-gradients", "small.yaml", FIT_ALONE)
     assert code == 0
     assert "WRONG" not in output

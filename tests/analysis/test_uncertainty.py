@@ -23,6 +23,7 @@ from tests.conftest import Studies
 from tests.helpers import in_memory
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
+FIT_ALONE = "stages={fit: {kind: fit, length: 12, batch: 16, optimizer: {name: adam, learning_rate: 0.05}}}"
 RECIPE = np.array([2.0, 3.0])
 
 
@@ -50,11 +51,11 @@ def places(grouped: tuple[Fit, tuple[BlockEvidence, ...], tuple[Scores, ...]]) -
 
 def test_the_cocktails_have_the_printed_errors(cocktail: Path) -> None:
     tables = [f"data.recipes={cocktail}/recipes.csv", f"data.ratings={cocktail}/ratings.csv"]
-    newton_steps = ["stages.fit.optimizer={name: newton}", "stages.fit.length=8", "stages.bake.length=1"]
-    study, state, _, _ = in_memory(load(CONFIGS / "cocktail.yaml", [*tables, *newton_steps]))
+    newton_steps = "stages={fit: {kind: fit, length: 8, optimizer: {name: newton}}}"
+    study, state, _, _ = in_memory(load(CONFIGS / "cocktail.yaml", [*tables, newton_steps]))
     member = jax.tree.map(lambda leaf: leaf[0], state.parameters["model"])
     examiner = FitExaminer(study, study.stages[0])
-    findings = examiner.findings(member, stopped_early=False)
+    findings = examiner.findings(member, ended="")
     assert findings.design is not None
     assert study.panel is not None
     assert examiner.counted is not None
@@ -199,9 +200,9 @@ def test_errors_of_a_mean_over_customers_are_those_of_its_sampling_distribution(
 def test_firth_has_the_information_at_its_estimate(small: Studies) -> None:
     loss = "stages.fit.loss={kind: likelihood, penalty: {kind: firth}}"
     steps = ["stages.fit.optimizer={name: newton}", "stages.fit.batch=all", "stages.fit.length=12"]
-    study, state, _, _ = in_memory(small(loss, *steps, "model.utility.kind=linear", "stages.bake.length=1"))
+    study, state, _, _ = in_memory(small(FIT_ALONE, loss, *steps, "model.utility.kind=linear"))
     member = jax.tree.map(lambda leaf: leaf[0], state.parameters["model"])
-    findings = FitExaminer(study, study.stages[0]).findings(member, stopped_early=False)
+    findings = FitExaminer(study, study.stages[0]).findings(member, ended="")
     (one,) = findings.blocks
     mean = expit(one.block.utilities)
     information = (one.block.rows.T * (one.block.counts * mean * (1 - mean))) @ one.block.rows

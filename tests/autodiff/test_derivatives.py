@@ -69,7 +69,7 @@ def test_they_work_under_transformations_and_compile_once() -> None:
     program, points = jax.jit(counted), jnp.array([-0.5, 0.2, 1.3])
     alone = jnp.stack([program(x) for x in points])
     assert len(traces) == 1
-    np.testing.assert_allclose(jax.vmap(derivatives(bend, 3))(points), alone, rtol=1e-13)
+    np.testing.assert_allclose(jax.jit(jax.vmap(derivatives(bend, 3)))(points), alone, rtol=1e-13)
     _, scanned = jax.lax.scan(lambda carry, x: (carry, derivatives(bend, 3)(x)), 0, points)
     np.testing.assert_allclose(scanned, alone, rtol=1e-13)
     fourth = jax.jit(jax.grad(lambda x: derivatives(bend, 3)(x)[2]))(0.2)

@@ -56,17 +56,25 @@ def differences(function: Function, x: np.ndarray, h: float) -> np.ndarray:
     return np.stack(columns, -1)
 
 
+@jax.jit
+def solved(params: Any) -> tuple[Array, Convergence, Any, Any]:
+    """The dough's fixed point, and its gradients in reverse and forward mode."""
+    return *fixed_point(knead, params, 0.0), jax.grad(dough)(params), jax.jacfwd(dough)(params)
+
+
 def test_the_printed_dough() -> None:
-    value, convergence = fixed_point(knead, DOUGH, 0.0)
+    value, convergence, reverse, forward = solved(DOUGH)
     np.testing.assert_allclose(value, 40.0, rtol=5e-7)
     assert convergence.converged
     assert 40 < convergence.iterations < 80
     assert convergence.residual < 1e-6
-    np.testing.assert_allclose(jax.grad(dough)(DOUGH), (160.0, 4.0), rtol=1e-6)
-    np.testing.assert_allclose(jax.jacfwd(dough)(DOUGH), (160.0, 4.0), rtol=1e-6)
+    np.testing.assert_allclose(reverse, (160.0, 4.0), rtol=1e-6)
+    np.testing.assert_allclose(forward, (160.0, 4.0), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("dtype", "rtol"), [(jnp.float32, 2e-6), (jnp.float64, 1e-12)])
+@pytest.mark.parametrize(
+    ("dtype", "rtol"), [pytest.param(jnp.float32, 2e-6, marks=pytest.mark.long), (jnp.float64, 1e-12)]
+)
 def test_the_second_derivatives_of_the_dough_in_every_combination_of_modes(dtype: type, rtol: float) -> None:
     with jax.enable_x64(True):
         params = jnp.array(DOUGH, dtype)
@@ -82,14 +90,21 @@ def test_the_third_derivative_is_right_as_well() -> None:
 
 
 @pytest.mark.usefixtures("float64")
-def test_a_nonlinear_tree_has_the_derivatives_of_finite_differences() -> None:
+@pytest.mark.parametrize(
+    "modes",
+    [
+        ("forward over forward", "reverse over reverse"),
+        pytest.param(("forward over reverse", "reverse over forward"), marks=pytest.mark.long),
+    ],
+    ids=["pure", "mixed"],
+)
+def test_a_nonlinear_tree_has_the_derivatives_of_finite_differences(modes: tuple[str, ...]) -> None:
     params = np.array([1.3, 0.4, -0.8])
-    value, gradient = jax.jit(blended), jax.jit(jax.grad(blended))
+    both = jax.jit(jax.value_and_grad(blended))
+    value, gradient = (lambda params: both(params)[0]), (lambda params: both(params)[1])
     np.testing.assert_allclose(gradient(params), differences(value, params, 1e-3), rtol=1e-9)
     expected = differences(gradient, params, 1e-3)
-    forward, seconds = jax.jit(lambda p: (jax.jacfwd(blended)(p), [second(blended)(p) for second in MODES.values()]))(
-        params
-    )
+    forward, seconds = jax.jit(lambda p: (jax.jacfwd(blended)(p), [MODES[mode](blended)(p) for mode in modes]))(params)
     np.testing.assert_allclose(forward, gradient(params), rtol=1e-12)
     for second in seconds:
         np.testing.assert_allclose(second, expected, rtol=1e-8)
@@ -106,7 +121,7 @@ def test_the_update_may_close_over_what_is_differentiated() -> None:
 
 def test_the_start_gets_no_gradient() -> None:
     for mode in (jax.grad, jax.jacfwd):
-        assert mode(lambda start: fixed_point(knead, DOUGH, start)[0])(3.0) == 0.0
+        assert jax.jit(mode(lambda start: fixed_point(knead, DOUGH, start)[0]))(3.0) == 0.0
 
 
 def test_under_vmap_each_row_is_solved_and_flagged_by_itself() -> None:
@@ -117,9 +132,9 @@ def test_under_vmap_each_row_is_solved_and_flagged_by_itself() -> None:
     values, convergence = jax.jit(jax.vmap(solve))(retentions)
     np.testing.assert_array_equal(convergence.converged, [True, True, False, True])
     np.testing.assert_allclose(values[np.array([0, 1, 3])], [20.0, 40.0, 20.0 / 3.0], rtol=1e-6)
-    slopes = jax.vmap(jax.grad(lambda a: solve(a)[0]))(retentions)
+    slopes = jax.jit(jax.vmap(jax.grad(lambda a: solve(a)[0])))(retentions)
     np.testing.assert_allclose(slopes[np.array([0, 1, 3])], [40.0, 160.0, 40.0 / 9.0], rtol=1e-6)
-    total = jax.grad(lambda a: jnp.sum(jax.vmap(lambda a: solve(a)[0])(a)))(retentions[:2])
+    total = jax.jit(jax.grad(lambda a: jnp.sum(jax.vmap(lambda a: solve(a)[0])(a))))(retentions[:2])
     np.testing.assert_allclose(total, [40.0, 160.0], rtol=1e-6)
 
 
@@ -162,11 +177,13 @@ def test_a_complex_state_may_have_an_update_that_is_not_holomorphic() -> None:
 
     with jax.enable_x64(True):
         parts = lambda p: (lambda z: jnp.stack([z.real, z.imag]))(fixed_point(update, p[0], 0j)[0])
-        solve, slope = jax.jit(parts), jax.jit(jax.jacfwd(parts))
+        both = jax.jit(lambda p: (parts(p), jax.jacfwd(parts)(p)))
+        solve, slope = (lambda p: both(p)[0]), (lambda p: both(p)[1])
+        reverse, second = jax.jit(lambda p: (jax.jacrev(parts)(p), jax.jacfwd(jax.jacfwd(parts))(p)))(np.array([0.5]))
         at = np.array([0.5])
         np.testing.assert_allclose(slope(at), differences(solve, at, 1e-3), rtol=1e-8)
-        np.testing.assert_allclose(jax.jit(jax.jacrev(parts))(at), slope(at), rtol=1e-12)
-        np.testing.assert_allclose(jax.jit(jax.jacfwd(slope))(at), differences(slope, at, 1e-3), rtol=1e-8)
+        np.testing.assert_allclose(reverse, slope(at), rtol=1e-12)
+        np.testing.assert_allclose(second, differences(slope, at, 1e-3), rtol=1e-8)
 
 
 @jax.jit
@@ -177,12 +194,12 @@ def solve_affine(matrix: Array, boost: Array) -> tuple[Array, Convergence]:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    shape=st.sampled_from([(), (1,), (2, 2)]),
-    dtype=st.sampled_from([np.float32, np.float64]),
+    kind=st.sampled_from([((), np.float32), ((1,), np.float64), ((2, 2), np.float32), ((2, 2), np.float64)]),
     strength=st.floats(-0.9, 0.9),
     seed=st.integers(0, 2**16),
 )
-def test_random_contractions_are_solved(shape: tuple[int, ...], dtype: type, strength: float, seed: int) -> None:
+def test_random_contractions_are_solved(kind: tuple[tuple[int, ...], type], strength: float, seed: int) -> None:
+    shape, dtype = kind
     rng = np.random.default_rng(seed)
     size = int(np.prod(shape))
     matrix = np.linalg.qr(rng.normal(size=(size, size)))[0] * strength
@@ -199,17 +216,23 @@ def test_random_contractions_are_solved(shape: tuple[int, ...], dtype: type, str
 
 @pytest.mark.parametrize("scale", [1e-20, 1e20])
 def test_tiny_and_huge_scales(scale: float) -> None:
-    value, convergence = fixed_point(knead, (0.75, scale), 0.0)
+    value, convergence, gradient, _ = solved((0.75, scale))
     assert convergence.converged
     np.testing.assert_allclose(value, 4 * scale, rtol=1e-5)
-    np.testing.assert_allclose(jax.grad(dough)((0.75, scale)), (16 * scale, 4.0), rtol=1e-5)
+    np.testing.assert_allclose(gradient, (16 * scale, 4.0), rtol=1e-5)
 
 
 @pytest.mark.usefixtures("float64")
 def test_a_weak_contraction_is_solved_given_the_iterations() -> None:
     gradient = jax.jit(jax.grad(lambda p: dough(p, max_iterations=100_000)))((0.999, 10.0))
     np.testing.assert_allclose(gradient, (1e7, 1e3), rtol=1e-10)
-    assert not fixed_point(knead, (0.999, 10.0), 0.0)[1].converged
+    assert not jax.jit(lambda p: fixed_point(knead, p, 0.0)[1].converged)((0.999, 10.0))
+
+
+@jax.jit
+def solved_from(retentions: Array, start: Array) -> tuple[Array, Convergence]:
+    solve = lambda a: fixed_point(knead, (a, jnp.asarray(10.0, a.dtype)), start, max_iterations=300_000)
+    return jax.vmap(solve)(retentions)
 
 
 @pytest.mark.parametrize("start", [0.0, 17_000.0])
@@ -220,8 +243,7 @@ def test_a_weak_contraction_is_found_as_far_as_the_precision_can_tell(
     """From above, the steps of single precision stop shrinking far from the fixed point: the correction finds it."""
     with jax.enable_x64(True):
         retentions = jnp.array((0.999, 0.9999, 0.999999999), dtype)
-        solve = lambda a: fixed_point(knead, (a, dtype(10.0)), dtype(start), max_iterations=300_000)
-        values, convergence = jax.jit(jax.vmap(solve))(retentions)
+        values, convergence = solved_from(retentions, dtype(start))
         np.testing.assert_array_equal(convergence.converged, np.arange(3) < len(settles))
         for value, retention, error in zip(values, settles, convergence.error, strict=False):
             exact = 10.0 / (1.0 - float(dtype(retention)))

@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
 from optim.autodiff.labels import Labelled
 from optim.autodiff.limits import limit_gradient
@@ -42,7 +42,7 @@ HESSIAN = (
 Choice = Literal["auto", "forward", "reverse"]
 
 
-@pytest.mark.parametrize("mode", ["auto", "forward", "reverse"])
+@pytest.mark.parametrize("mode", [pytest.param("auto", marks=pytest.mark.long), "forward", "reverse"])
 def test_the_jacobian_of_the_bakery(mode: Choice) -> None:
     matrix = jax.jit(jacobian(properties, mode))(start())
     np.testing.assert_allclose(matrix.values, JACOBIAN, rtol=2e-7, atol=1e-7)
@@ -121,11 +121,11 @@ def matrices(a: Array, x: Array) -> dict[str, Array]:
 
 @settings(max_examples=20, deadline=None)
 @given(
-    shape=st.sampled_from([(1, 1), (3, 2), (2, 5)]),
-    dtype=st.sampled_from([jnp.float32, jnp.float64]),
+    kind=st.sampled_from([((1, 1), jnp.float64), ((3, 2), jnp.float32), ((2, 5), jnp.float64)]),
     seed=st.integers(0, 2**16),
 )
-def test_matrices_are_those_of_finite_differences_in_every_mode(shape: tuple[int, int], dtype: Any, seed: int) -> None:
+def test_matrices_are_those_of_finite_differences_in_every_mode(kind: tuple[tuple[int, int], Any], seed: int) -> None:
+    shape, dtype = kind
     draw = np.random.default_rng(seed)
     a, x = draw.normal(size=shape), draw.normal(size=shape[1])
     with jax.enable_x64(True):
@@ -180,13 +180,9 @@ def test_other_type_errors_of_a_function_are_not_hidden() -> None:
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(
-    "operate",
-    [jacobian(properties, "forward"), jacobian(properties, "reverse"), hessian(deliciousness)],
-    ids=["forward", "reverse", "hessian"],
-)
-def test_they_work_under_transformations(operate: Callable[[Labelled], PyTree]) -> None:
-    assert_transforms(operate)
+def test_they_work_under_transformations() -> None:
+    functions = (jacobian(properties, "forward"), jacobian(properties, "reverse"), hessian(deliciousness))
+    assert_transforms(lambda recipe: [function(recipe) for function in functions])
 
 
 REFUSED = [

@@ -44,7 +44,6 @@ def test_near_zero_the_slope_is_the_one_at_the_floor(x: float, exponent: float) 
     np.testing.assert_allclose(slope(jnp.float32(x), exponent), exponent * FLOOR ** (exponent - 1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("exponent", EXPONENTS)
 @pytest.mark.parametrize(
     "derivative",
     [
@@ -57,8 +56,9 @@ def test_near_zero_the_slope_is_the_one_at_the_floor(x: float, exponent: float) 
     ],
     ids=["reverse", "forward", "second", "value-and-slope", "value-of-both", "third"],
 )
+@pytest.mark.parametrize("exponent", [0.9, pytest.param(1.1, marks=pytest.mark.long), 1.2])
 def test_every_derivative_at_zero_is_finite(derivative: Callable[..., Callable[..., object]], exponent: float) -> None:
-    values = derivative(lambda x: power_with_floored_slope(x, exponent))(jnp.float32(0.0))
+    values = jax.jit(derivative(lambda x: power_with_floored_slope(x, exponent)))(jnp.float32(0.0))
     assert all(bool(jnp.isfinite(value)) for value in jax.tree.leaves(values))
 
 

@@ -45,19 +45,21 @@ def test_train_prints_the_cake_and_what_to_type_next(small_file: Path, capsys: p
 
 
 def test_a_second_run_gets_a_name_of_its_own(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call(capsys, "train", "small.yaml", *QUICK)
-    call(capsys, "train", "small.yaml", *QUICK)
+    for _ in range(2):
+        call(capsys, "train", "small.yaml", "stop_after_steps=1")
     assert sorted(path.name for path in Path("runs").iterdir()) == ["small", "small-2"]
 
 
 def test_overrides_may_stand_after_options(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, _ = call(capsys, "train", "small.yaml", QUICK[0], "--name", "here", QUICK[1], "--runs-dir", "other")
-    assert code == 0
-    assert json.loads(Path("other/here/run.json").read_text())["history"][-1]["step"] == 6
+    words = ("stages.fit.length=3", "--name", "here", "stop_after_steps=2", "--runs-dir", "other")
+    code, _, _ = call(capsys, "train", "small.yaml", *words)
+    assert code == 75
+    assert json.loads(Path("other/here/run.json").read_text())["history"][-1]["step"] == 2
+    assert "length: 3\n" in Path("other/here/config.yaml").read_text()
 
 
 def test_an_interrupted_run_exits_75_and_goes_on(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, output, _ = call(capsys, "train", "small.yaml", "stop_after_steps=2")
+    code, output, _ = call(capsys, "train", "small.yaml", *QUICK, "stop_after_steps=2")
     assert code == 75
     assert "stopped after step 2" in output
     assert "  optim resume runs/small\n" in output
@@ -116,7 +118,7 @@ def test_a_name_cannot_leave_the_runs_folder(small_file: Path, capsys: pytest.Ca
 
 
 def test_resuming_what_is_not_there(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call(capsys, "train", "small.yaml", *QUICK)
+    call(capsys, "train", "small.yaml", "stop_after_steps=1")
     code, _, errors = call(capsys, "resume", "runs/smal")
     assert code == 2
     assert "small" in errors

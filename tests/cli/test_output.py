@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-QUICK = ("stages.fit.length=2", "stages.bake.length=2")
+BAKE_ALONE = (
+    "stages={bake: {kind: bake, length: 2, starts: 2, score: {kind: own, path: 'mine.py:chatty'},"
+    " optimizer: {name: sgd, learning_rate: 0.01}}}"
+)
 PRINTING = "def chatty(recipe, customer):\n    print('sweet')\n    return recipe.properties['sweetness']\n"
 
 
@@ -32,8 +35,7 @@ def call(folder: Path, *arguments: str, stdout: int, stderr: int) -> subprocess.
 
 def test_training_goes_on_where_nobody_reads_what_it_prints(small_file: Path, closed: int) -> None:
     (small_file.parent / "mine.py").write_text(PRINTING)
-    score = "stages.bake.score={kind: own, path: 'mine.py:chatty'}"
-    done = call(small_file.parent, "train", "small.yaml", *QUICK, score, stdout=closed, stderr=closed)
+    done = call(small_file.parent, "train", "small.yaml", BAKE_ALONE, stdout=closed, stderr=closed)
     assert done.returncode == 0
     run = small_file.parent / "runs" / "small"
     assert json.loads((run / "run.json").read_text())["status"] == "finished"

@@ -240,7 +240,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(inner for key, item in items for inner in paths(item, (*path, key)))]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_whatever_is_refused_is_explained(data: st.DataObject) -> None:
     """The walk that words the mistakes and pydantic, which decides, agree on what is wrong."""

@@ -11,6 +11,7 @@ from tests.helpers import run
 from whole_command import Difference, difference, log_likelihood, write_study
 
 
+@pytest.mark.long
 def test_optim_and_scikit_learn_end_at_the_same_optimum(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     from scikit_learn_fit import fit

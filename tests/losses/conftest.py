@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 from flax import nnx
 from numpy.typing import NDArray
 
 from optim.config import schema
+from optim.config.schema import Aggregate
 from optim.data.panel import Panel
 from optim.losses.objective import Parameters
 from optim.models.build import Tasted, build_model
@@ -18,7 +21,16 @@ from optim.models.likelihood import LikelihoodModel
 from optim.models.space import RecipeSpace
 
 INGREDIENTS = ("butter", "eggs", "flour", "sugar")
+AGGREGATES: tuple[Aggregate, ...] = ("sum", "mean_responses", "mean_customers")
+MOSTLY = [*(pytest.param(name, marks=pytest.mark.long) for name in AGGREGATES[:2]), "mean_customers"]
+"""The aggregates, of which the one that says the most is tested by default."""
 START = np.array([1.0, 3.0, 2.0, 1.5])
+
+
+def swept(*axes: Sequence[Any], by_default: Collection[tuple[Any, ...]]) -> list[Any]:
+    """Parameters of every combination; but for those that differ in what they run, they are marked as long."""
+    assert set(by_default) <= set(product(*axes))
+    return [pytest.param(*case, marks=() if case in by_default else pytest.mark.long) for case in product(*axes)]
 
 
 def panel_of(

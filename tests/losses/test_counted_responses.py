@@ -16,10 +16,13 @@ from optim.losses.objective import batch_loss
 from optim.models.flat import Flat
 from optim.train.second_order import batch_hessian
 
-from .conftest import panel_of
-from .test_held_out import AGGREGATES, assert_same, by_customer, by_hand, objective_of, of_everyone
+from .conftest import AGGREGATES, panel_of, swept
+from .test_held_out import assert_same, by_customer, by_hand, objective_of, of_everyone
 
 pytestmark = pytest.mark.usefixtures("float64")
+
+
+ALIKE, UNEQUAL = (5,) * 6, (3, 4, 0, 2, 4, 1)
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def as_if_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("as_if_many")
-@pytest.mark.parametrize("grouped", [False, True], ids=["pooled", "by group"])
+@pytest.mark.parametrize("grouped", [pytest.param(False, marks=pytest.mark.long), True], ids=["pooled", "by group"])
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 def test_the_loss_over_counts_is_that_of_the_responses(aggregate: Aggregate, grouped: bool) -> None:
     """By the formula, response by response; a mean over customers needs to know whose they are."""
@@ -54,8 +57,14 @@ def test_few_responses_and_those_that_are_all_different_are_not_counted() -> Non
     assert objective.constants(parameters).counted is None
 
 
-@pytest.mark.parametrize("lengths", [(5,) * 6, (3, 4, 0, 2, 4, 1)], ids=["alike", "unequal"])
-@pytest.mark.parametrize("aggregate", AGGREGATES)
+@pytest.mark.parametrize(
+    ("aggregate", "lengths"),
+    swept(
+        AGGREGATES,
+        (ALIKE, UNEQUAL),
+        by_default=[("sum", UNEQUAL), ("mean_customers", ALIKE), ("mean_customers", UNEQUAL)],
+    ),
+)
 def test_the_hessian_by_blocks_is_that_of_the_loss(
     aggregate: Aggregate, lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

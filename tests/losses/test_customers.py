@@ -28,9 +28,8 @@ from optim.losses.scores import build_score
 from optim.models.cake import Cake
 from optim.models.functional import Functional
 
-from .conftest import START, model_of, panel_of, space_of
+from .conftest import AGGREGATES, MOSTLY, START, model_of, panel_of, space_of, swept
 
-AGGREGATES: tuple[Aggregate, ...] = ("sum", "mean_responses", "mean_customers")
 RAGGED = (3, 0, 5, 1, 2, 4, 1)
 PRINTED = np.array(
     [
@@ -125,8 +124,10 @@ def test_the_printed_gradients_of_four_customers(times: int, monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("held_out", [False, True])
-@pytest.mark.parametrize("aggregate", AGGREGATES)
+@pytest.mark.parametrize(
+    ("aggregate", "held_out"),
+    swept(AGGREGATES, (False, True), by_default=[("sum", False), ("mean_responses", True), ("mean_customers", False)]),
+)
 def test_customers_with_unequal_numbers_of_responses_in_blocks(
     aggregate: Aggregate, held_out: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,15 +146,15 @@ def test_customers_with_unequal_numbers_of_responses_in_blocks(
     assert float(result.clipped_share) == pytest.approx(share)
 
 
-@pytest.mark.parametrize("aggregate", AGGREGATES)
+@pytest.mark.parametrize("aggregate", MOSTLY)
 def test_without_a_limit_it_is_the_gradient_of_the_loss(aggregate: Aggregate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(customers, "RESPONSES", 10)
     objective, parameters, trained = built = fit(panel_of(RAGGED), aggregate)
     constants = objective.constants(parameters)
     whole = jax.jit(jax.value_and_grad(lambda t: batch_loss(objective, t, objective.everyone(constants), constants)))
     loss, gradient = whole(trained)
-    for limit in (None, np.inf, 1e3):
-        result = found(built, limit)
+    limited = jax.jit(lambda limit: customer_gradients(objective, trained, constants, clip_norm=limit))
+    for limit, result in ((None, found(built)), (np.inf, limited(np.inf)), (1e3, limited(1e3))):
         assert float(result.loss) == pytest.approx(float(loss), rel=1e-6)
         np.testing.assert_allclose(vector(result.mean), vector(gradient), rtol=1e-5, atol=1e-7)
         assert np.isnan(result.clipped_share) if limit is None else result.clipped_share == 0

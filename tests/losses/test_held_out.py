@@ -20,9 +20,8 @@ from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters, batch_loss
 from optim.train.measure import losses_by_unit
 
-from .conftest import model_of, panel_of
+from .conftest import AGGREGATES, model_of, panel_of
 
-AGGREGATES: tuple[Aggregate, ...] = ("sum", "mean_responses", "mean_customers")
 LENGTHS = (3, 4, 0, 2, 4, 1)
 WEIGHTS, BIAS = np.array([[0.5, -1.0, 0.8], [-0.3, 0.4, 1.1]]), np.array([-0.2, 0.6])
 GROUP = np.array([0, 1, 1, 0, 1, 0])
@@ -155,7 +154,7 @@ def test_everyone_is_the_panel_that_never_had_the_others_responses(
 @pytest.mark.parametrize(
     "laid_out", [True, pytest.param(False, marks=pytest.mark.long)], ids=["rows laid out", "rows looked up"]
 )
-@pytest.mark.parametrize("grouped", [False, True], ids=["pooled", "by group"])
+@pytest.mark.parametrize("grouped", [pytest.param(False, marks=pytest.mark.long), True], ids=["pooled", "by group"])
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 def test_a_batch_counts_only_those_who_have_responses_in_the_fit(
     aggregate: Aggregate, grouped: bool, laid_out: bool, monkeypatch: pytest.MonkeyPatch

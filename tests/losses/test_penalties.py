@@ -16,17 +16,15 @@ from optim.autodiff import hvp
 from optim.config import schema
 from optim.config.schema import Aggregate
 from optim.data.panel import Panel
-from optim.losses.customers import customer_gradients
+from optim.losses.customers import CustomerGradients, customer_gradients
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters, batch_loss, batch_penalty, unit_gradients
 from optim.losses.penalties import build_penalty
 from optim.models.flat import Flat
 from optim.optimize.newton import newton
 
-from .conftest import log_likelihood, model_of, panel_of
+from .conftest import AGGREGATES, MOSTLY, log_likelihood, model_of, panel_of
 
-AGGREGATES: tuple[Aggregate, ...] = ("sum", "mean_responses", "mean_customers")
-MOSTLY = ["mean_customers", *(pytest.param(name, marks=pytest.mark.long) for name in AGGREGATES[:2])]
 RIDGE = schema.Ridge(kind="ridge", strength=3.0)
 FIRTH = schema.Firth(kind="firth")
 RAGGED = (9, 0, 14, 3, 8, 11)
@@ -56,6 +54,17 @@ def noisy(parameters: Parameters, seed: int = 0) -> Parameters:
     random = np.random.default_rng(seed)
     draw = lambda leaf: jnp.asarray(random.normal(size=leaf.shape), leaf.dtype)
     return {"model": {**parameters["model"], "utility": jax.tree.map(draw, parameters["model"]["utility"])}}
+
+
+def penalty_of(objective: PanelObjective, parameters: Parameters) -> float:
+    """The penalty in the loss of everyone."""
+
+    @jax.jit
+    def penalty(parameters: Parameters) -> Array:
+        constants = objective.constants(parameters)
+        return batch_penalty(objective, trained(parameters), objective.everyone(constants), constants)
+
+    return float(penalty(parameters))
 
 
 def fitted(objective: PanelObjective, parameters: Parameters, steps: int = 25) -> dict[str, np.ndarray]:
@@ -143,26 +152,28 @@ def test_a_ridge_is_that_of_statsmodels() -> None:
 def test_products_are_penalised_and_intercepts_are_not() -> None:
     objective, parameters = objective_of(panel_of(RAGGED), RIDGE, kind="quadratic", group=[0, 1, 0, 1, 0, 1])
     parameters = noisy(parameters)
-    constants = objective.constants(parameters)
-    penalty = batch_penalty(objective, trained(parameters), objective.everyone(constants), constants)
+    penalty = penalty_of(objective, parameters)
     utility = jax.tree.map(np.asarray, parameters["model"]["utility"])
     expected = 1.5 * float(np.sum(utility["weights"] ** 2) + np.sum(utility["products"] ** 2))
-    assert float(penalty) == pytest.approx(expected, rel=1e-12)
+    assert penalty == pytest.approx(expected, rel=1e-12)
 
 
 def test_of_a_network_every_kernel_is_penalised() -> None:
     objective, parameters = objective_of(panel_of(RAGGED), RIDGE, kind="mlp", hidden=[3, 2])
     parameters = noisy(parameters)
-    constants = objective.constants(parameters)
-    penalty = batch_penalty(objective, trained(parameters), objective.everyone(constants), constants)
+    penalty = penalty_of(objective, parameters)
     leaves = jax.tree_util.tree_leaves_with_path(parameters["model"]["utility"])
     kernels = [np.asarray(leaf, float) for path, leaf in leaves if "kernel" in jax.tree_util.keystr(path)]
     assert sorted(kernel.shape for kernel in kernels) == [(2, 1), (3, 2), (3, 3)]
-    assert float(penalty) == pytest.approx(1.5 * sum(np.sum(kernel**2) for kernel in kernels), rel=1e-6)
+    assert penalty == pytest.approx(1.5 * sum(np.sum(kernel**2) for kernel in kernels), rel=1e-6)
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("lengths", [RAGGED, (6, 6, 6, 6, 6, 6)], ids=["ragged", "alike"])
+@pytest.mark.parametrize(
+    "lengths",
+    [RAGGED, pytest.param((6, 6, 6, 6, 6, 6), marks=pytest.mark.long)],
+    ids=["ragged", "alike"],
+)
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 def test_the_batches_of_an_epoch_carry_the_penalty_once(aggregate: Aggregate, lengths: tuple[int, ...]) -> None:
     """A sum adds up to it over an epoch; a mean has it in every batch. The rest is what it is without a penalty."""
@@ -172,11 +183,14 @@ def test_the_batches_of_an_epoch_carry_the_penalty_once(aggregate: Aggregate, le
     plain, constants = replace(objective, penalty=None), objective.constants(parameters)
     whole = 1.5 * float(np.sum(parameters["model"]["utility"]["weights"] ** 2))
     batches = [([0, 4], [True, True]), ([2, 1], [True, True]), ([5, 3], [True, True]), ([0, 3], [False, False])]
-    shares = []
-    for index, mask in batches:
-        batch = objective.batch(constants, jnp.asarray(index, jnp.int32), jnp.asarray(mask))
-        losses = [float(batch_loss(one, trained(parameters), batch, constants)) for one in (objective, plain)]
-        shares.append(losses[0] - losses[1])
+
+    @jax.jit
+    def share(index: Array, mask: Array) -> Array:
+        batch = objective.batch(constants, index, mask)
+        with_penalty, without = (batch_loss(one, trained(parameters), batch, constants) for one in (objective, plain))
+        return with_penalty - without
+
+    shares = [float(share(jnp.asarray(index, jnp.int32), jnp.asarray(mask))) for index, mask in batches]
     if aggregate == "sum":
         counts = [sum(lengths[i] for i in index) for index, _ in batches[:3]]
         np.testing.assert_allclose(shares, [*(whole * count / sum(lengths) for count in counts), 0.0], atol=1e-12)
@@ -186,21 +200,19 @@ def test_the_batches_of_an_epoch_carry_the_penalty_once(aggregate: Aggregate, le
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("aggregate", ["sum", "mean_customers"])
+@pytest.mark.parametrize("aggregate", ["sum", pytest.param("mean_customers", marks=pytest.mark.long)])
 def test_no_customer_has_a_share_in_the_penalty(aggregate: Aggregate) -> None:
     objective, parameters = objective_of(panel_of(RAGGED), RIDGE, aggregate)
     parameters = noisy(parameters)
     plain, constants = replace(objective, penalty=None), objective.constants(parameters)
     index, mask = jnp.arange(6, dtype=jnp.int32), jnp.ones(6, bool)
-    found = [
-        jax.jit(lambda o=o: unit_gradients(o, trained(parameters), o.batch(constants, index, mask), constants)[0])()
-        for o in (objective, plain)
-    ]
+
+    def gradients_of(o: PanelObjective) -> tuple[Array, CustomerGradients]:
+        rows, _, _ = unit_gradients(o, trained(parameters), o.batch(constants, index, mask), constants)
+        return rows, customer_gradients(o, trained(parameters), constants, clip_norm=0.5)
+
+    found, own = zip(*(jax.jit(lambda o=o: gradients_of(o))() for o in (objective, plain)), strict=True)
     np.testing.assert_array_equal(*found)
-    own = [
-        jax.jit(lambda o=o: customer_gradients(o, trained(parameters), constants, clip_norm=0.5))()
-        for o in (objective, plain)
-    ]
     assert float(own[0].loss) == float(own[1].loss)
     np.testing.assert_array_equal(own[0].norms, own[1].norms)
 
@@ -227,7 +239,12 @@ def table_of(counts: Any) -> Panel:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
-    "table", [[[3, 7], [6, 2]], [[0, 5], [4, 0]], pytest.param([[0, 5], [4, 3]], marks=pytest.mark.long)]
+    "table",
+    [
+        pytest.param([[3, 7], [6, 2]], marks=pytest.mark.long),
+        [[0, 5], [4, 0]],
+        pytest.param([[0, 5], [4, 3]], marks=pytest.mark.long),
+    ],
 )
 def test_firth_of_a_table_adds_a_half_to_every_cell(table: list[list[int]]) -> None:
     """Firth 1993, section 3.3: also where a cell is empty, and the plain estimate infinite."""
@@ -268,7 +285,7 @@ def test_firth_is_that_of_its_formula_whatever_the_aggregate(aggregate: Aggregat
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("kind", ["linear", "quadratic"])
+@pytest.mark.parametrize("kind", [pytest.param("linear", marks=pytest.mark.long), "quadratic"])
 def test_each_group_has_its_own_information(kind: str) -> None:
     """What groups have together is the sum; a group without a response of the fit adds nothing."""
     panel, group = panel_of((30, 40, 20, 5), recipes=20, ingredients=2), [0, 1, 0, 2]
@@ -284,11 +301,7 @@ def test_each_group_has_its_own_information(kind: str) -> None:
         weights = [*utility["weights"][one], *(utility["products"][one] if kind == "quadratic" else [])]
         own = np.stack(columns, axis=1)[owner == one]
         expected -= half_log_det(own, np.array([*weights, utility["bias"][one]]))
-    constants = objective.constants(parameters)
-    found = batch_penalty(objective, trained(parameters), objective.everyone(constants), constants)
-    assert objective.penalty is not None
-    assert float(objective.penalty(utility, constants.penalty)) == pytest.approx(expected, rel=1e-10)
-    assert float(found) == pytest.approx(expected, rel=1e-10)
+    assert penalty_of(objective, parameters) == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.long
@@ -307,6 +320,7 @@ def test_a_design_without_full_rank_counts_in_the_space_that_it_spans() -> None:
     np.testing.assert_allclose(found[0], found[1], atol=2e-5)
 
 
+@pytest.mark.long  # the table above whose likes are separated has the figures by Firth's formula
 @pytest.mark.usefixtures("float64")
 def test_firth_of_separated_likes_is_finite() -> None:
     """The figures by SciPy, from the formula."""
@@ -320,7 +334,7 @@ def test_firth_of_separated_likes_is_finite() -> None:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("penalty", [RIDGE, FIRTH], ids=["ridge", "firth"])
-@pytest.mark.parametrize("kind", ["linear", "quadratic"])
+@pytest.mark.parametrize("kind", [pytest.param("linear", marks=pytest.mark.long), "quadratic"])
 def test_the_derivative_is_that_of_finite_differences(penalty: schema.Penalty, kind: str) -> None:
     """And that of the gradient, which Newton's method needs."""
     objective, parameters = objective_of(panel_of(RAGGED), penalty, kind=kind, group=[0, 1, 0, 1, 1, 0])

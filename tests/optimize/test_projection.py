@@ -102,7 +102,7 @@ def test_an_allowed_recipe_stays_to_the_bit(problem: tuple[Vector, Bounds]) -> N
     np.testing.assert_array_equal(projected(once, bounds), once)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_scipy_solves_the_same_quadratic_program(seed: int) -> None:
     random = np.random.default_rng(seed)
     lower, width, point = random.uniform(0, 2, 6), random.uniform(0.5, 3, 6), random.normal(0, 4, 6)
@@ -234,7 +234,8 @@ def test_at_a_bound_only_the_part_that_leads_inside_is_left() -> None:
 @st.composite
 def stationary(draw: st.DrawFn, n: int = 5) -> tuple[Array, Array, Bounds]:
     """A recipe that is optimal: free slopes equal the multiplier, those at a bound push against it."""
-    multiplier = draw(st.floats(-100, 100, width=32))
+    # Not so near 0 that a product with a range is below the normal numbers, where programs compute 0.
+    multiplier = draw(st.floats(-100, 100, width=32).filter(lambda slope: slope == 0 or abs(slope) > 1e-30))
     places = draw(st.lists(st.sampled_from(["lower", "inside", "upper", "fixed"]), min_size=n, max_size=n))
     push = np.array(draw(st.lists(st.floats(0, 10, width=32), min_size=n, max_size=n)))
     width = np.array(draw(st.lists(st.floats(0.125, 50, width=32), min_size=n, max_size=n)))
@@ -253,7 +254,7 @@ def test_at_an_optimum_it_is_exactly_zero(case: tuple[Array, Array, Bounds]) -> 
     np.testing.assert_array_equal(trained_gradient(gradient, point, bounds), np.zeros(5))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 def test_scipy_projects_onto_the_same_directions(seed: int) -> None:
     """Minus the result, in ranges, is the nearest allowed direction to minus the gradient."""
     random = np.random.default_rng(seed)
@@ -281,7 +282,9 @@ def test_a_gradient_that_is_not_finite_is_not_hidden() -> None:
         assert not bool(jnp.all(jnp.isfinite(allowed_gradient(jnp.array([bad, 1.0]), jnp.array([0.5, 0.5]), bounds))))
 
 
-@pytest.mark.parametrize("slopes", [(1.0, 5.0), (5.0, 1.0), (-1.0, -5.0), (1.0, 1.0001)])
+@pytest.mark.parametrize(
+    "slopes", [(1.0, 5.0), pytest.param((5.0, 1.0), marks=pytest.mark.long), (-1.0, -5.0), (1.0, 1.0001)]
+)
 def test_adam_reaches_the_vertex_of_a_linear_score_with_a_total(slopes: tuple[float, float]) -> None:
     """Both slopes have one sign: adam alone would move both amounts alike, and the total would take it all back."""
     bounds, optimizer = box([0, 0], [1, 2], 1.5), optax.adam(0.05)
@@ -308,7 +311,7 @@ def test_an_ingredient_of_a_narrow_range_hides_no_other() -> None:
     )
     point = jnp.array([61745.0, 38255.0 - 0.004, 0.004], jnp.float32)
     gradient = jnp.array([1e-3, -1e-3, 3e4], jnp.float32)
-    found = significant_gradient(gradient, point, bounds)
+    found = trained_gradient(gradient, point, bounds)
     np.testing.assert_allclose(found[:2], [1e-3, -1e-3], rtol=1e-3)
     assert found[2] > 0
 
@@ -317,5 +320,5 @@ def test_equal_slopes_leave_no_rounding_to_an_optimizer() -> None:
     rows = np.random.default_rng(1).uniform(-1e6, 1e6, 50).astype(np.float32)
     bounds = Bounds(jnp.zeros(3), jnp.array([1.0, 3.0, 1e3]), jnp.array([1.0, 3.0, 1e3]), jnp.float32(500.0))
     point = jnp.array([0.4, 1.2, 498.4], jnp.float32)
-    found = jax.vmap(lambda slope: significant_gradient(jnp.full(3, slope), point, bounds))(rows)
+    found = jax.jit(jax.vmap(lambda slope: significant_gradient(jnp.full(3, slope), point, bounds)))(rows)
     np.testing.assert_array_equal(found, 0.0)

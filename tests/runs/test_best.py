@@ -11,18 +11,13 @@ from optim.runs.observer import Silent
 from optim.runs.run import resume
 from tests.conftest import Studies
 from tests.helpers import run
+from tests.runs.conftest import TrainedOnce
 from tests.runs.reading import points
 
 BEST = (
     "data.evaluation={share: 0.3}",
-    "stages.fit.evaluate.every=7",
-    "stages.fit.length=70",
-    "stages.fit.batch=all",
-    "stages.fit.optimizer.learning_rate=0.4",
-    "stages.bake.length=4",
-    "checkpoint.every=20",
-    "checkpoint.keep=1",
-    "checkpoint.best=fit/eval/loss",
+    "stages.fit={kind: fit, length: 60, batch: 8, optimizer: {name: adam, learning_rate: 0.3}, evaluate: {every: 4}}",
+    "checkpoint={every: 25, keep: 1, best: fit/eval/loss}",
 )
 
 
@@ -38,24 +33,24 @@ def lowest(run_directory: Path) -> tuple[float, int]:
 
 
 @pytest.fixture
-def whole(small: Studies, tmp_path: Path) -> Path:
-    run(small(*BEST), tmp_path, "whole")
-    return tmp_path / "whole"
+def whole(small: Studies, trained: TrainedOnce) -> Path:
+    """A run that others share; not to be written into."""
+    return trained(small(*BEST)).path
 
 
 def test_the_lowest_held_out_loss_is_kept_whatever_the_cadence_of_saves(whole: Path) -> None:
     value, step = lowest(whole)
-    assert step % 20 != 0
-    assert step < 70
-    assert list(kept(whole)) == [step, 74]
+    assert step % 25 != 0
+    assert step < 60
+    assert list(kept(whole)) == [step, 90]
     assert kept(whole)[step]["fit/eval/loss"] == pytest.approx(value, rel=1e-6)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("chunk", [3, "auto"])
 def test_an_interrupted_run_keeps_the_same_best(small: Studies, tmp_path: Path, whole: Path, chunk: int | str) -> None:
-    run(small(*BEST, f"chunk={chunk}", "stop_after_steps=7"), tmp_path, "parts")
-    for stop in (9, 21, 33, 35):
+    run(small(*BEST, f"chunk={chunk}", "stop_after_steps=4"), tmp_path, "parts")
+    for stop in (6, 12, 27, 28):
         resume(tmp_path / "parts", [f"stop_after_steps={stop}"], observer=Silent())
     resume(tmp_path / "parts", [], observer=Silent())
     assert kept(tmp_path / "parts") == kept(whole)

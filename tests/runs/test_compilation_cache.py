@@ -21,6 +21,7 @@ from optim.runs.compilation_cache import compiled_programs_kept
 with compiled_programs_kept():
     print(float(jax.jit(lambda x: jnp.sin(x) @ jnp.cos(x))(jnp.arange(100.0))).hex())
 """
+FIT_ALONE = "stages={fit: {kind: fit, length: 5, batch: 16, optimizer: {name: adam, learning_rate: 0.05}}}"
 TRAIN = "import sys; from optim.cli.main import main; main(sys.argv[1:])"
 
 
@@ -107,7 +108,7 @@ def test_a_run_has_the_same_bits_with_and_without_and_the_second_compiles_nothin
 ) -> None:
     def train(name: str, *options: str) -> subprocess.Popen[str]:
         words = ("train", str(small_file), "--runs-dir", str(tmp_path), "--name", name, *options)
-        return begin(tmp_path / "cache", TRAIN, *words, "stages.fit.length=5", "stages.bake.length=5")
+        return begin(tmp_path / "cache", TRAIN, *words, FIT_ALONE)
 
     for process in [train("without", "--no-cache"), train("cold")]:  # at once
         end(process)

@@ -63,7 +63,7 @@ def test_the_cake_of_the_main_job_is_the_best_for_the_true_population(tmp_path: 
     names = list(outcome.result["recipe"])
     bounds = [(config.ingredients[name].min, config.ingredients[name].max) for name in names]
     liking = _true_liking(truth, names)
-    starts = np.random.default_rng(0).uniform(*np.array(bounds).T, size=(8, len(names)))
+    starts = np.random.default_rng(0).uniform(*np.array(bounds).T, size=(4, len(names)))
     best = max(-minimize(lambda x: -liking(x), start, bounds=bounds).fun for start in starts)
     baked = liking(np.array(list(outcome.result["recipe"].values())))
     assert best - baked < 0.01
@@ -90,14 +90,14 @@ def assert_settled(outcome: Outcome) -> None:
 
 
 def _true_liking(truth: dict[str, Any], names: list[str]) -> Any:
-    """Expected P(like) over the population that generated the customers: 20,000 fresh ones of each segment."""
+    """Expected P(like) over the population that generated the customers: 10,000 fresh ones of each segment."""
     spec, segments = truth["simulate"], truth["segments"]
     ranges = np.array([truth["ranges"][name] for name in names])
     random = np.random.default_rng(12345)
     shares = np.array([segment["share"] for segment in segments.values()])
     ideals = [
         np.array([segment["ideal"][name] for name in names])
-        + spec["spread"] * ranges * random.standard_normal((20_000, len(names)))
+        + spec["spread"] * ranges * random.standard_normal((10_000, len(names)))
         for segment in segments.values()
     ]
 
@@ -111,6 +111,7 @@ def _true_liking(truth: dict[str, Any], names: list[str]) -> Any:
     return liking
 
 
+@pytest.mark.long
 def test_the_cocktail_study_reaches_the_published_figures(cocktail: Path, tmp_path: Path) -> None:
     tables = [f"data.recipes={cocktail}/recipes.csv", f"data.ratings={cocktail}/ratings.csv"]
     outcome = run(load(CONFIGS / "cocktail.yaml", tables), tmp_path, "cocktail")
@@ -155,9 +156,10 @@ def test_measured_properties_are_fitted_and_used(cocktail: Path, tmp_path: Path)
         f"data.ratings={cocktail}/ratings.csv",
         "model={properties: {kind: scheffe, columns: [sweet, acidity]}, "
         "utility: {kind: linear, features: [sweet, acidity]}}",
-        "stages={measure: {kind: fit, length: 60, loss: {kind: property_error}, optimizer: {name: lbfgs}}, "
-        "fit: {kind: fit, length: 60, optimizer: {name: lbfgs}}, "
-        "bake: {kind: bake, length: 200, score: {kind: liking}, optimizer: {name: adam, learning_rate: 0.02}}}",
+        "stages={measure: {kind: fit, length: 3, loss: {kind: property_error}, optimizer: {name: newton}}, "
+        "fit: {kind: fit, length: 8, optimizer: {name: newton}}, "
+        "bake: {kind: bake, length: 40, starts: 4, score: {kind: liking}, "
+        "optimizer: {name: adam, learning_rate: 0.02}}}",
     ]
     outcome = run(load(CONFIGS / "cocktail.yaml", overrides), tmp_path, "cocktail")
     assert outcome.result is not None

@@ -14,6 +14,7 @@ from optim.runs.observer import Silent
 from optim.runs.run import resume, train
 from tests.conftest import Studies
 from tests.helpers import run
+from tests.runs.conftest import TrainedOnce
 from tests.runs.reading import points, texts
 from tests.runs.test_resume import curves
 
@@ -39,21 +40,22 @@ def delta_curve(directory: Path, stage: str = "fit") -> list[tuple[int, float]]:
     return points(directory / "tensorboard").get(f"{stage}/delta", [])
 
 
-def test_the_curve_stands_at_every_checkpoint_that_is_due_and_is_that_of_numpy(small: Studies, tmp_path: Path) -> None:
+def test_the_curve_stands_at_every_checkpoint_that_is_due_and_is_that_of_numpy(
+    small: Studies, trained: TrainedOnce
+) -> None:
     """δ² = gᵀ H⁻¹ g does not depend on the units of the coefficients: here from those that the answer gives."""
-    config = small(LINEAR, "stages.bake.length=12")
-    outcome = run(config, tmp_path, "run")
-    assert outcome.result is not None
-    curve = delta_curve(tmp_path / "run")
+    config = small(LINEAR, FIT_ALONE)
+    whole = trained(config)
+    assert whole.outcome.result is not None
+    curve = delta_curve(whole.path)
     assert [step for step, _ in curve] == [10, 20, 30, 40]
-    assert delta_curve(tmp_path / "run", "bake") == []
     panel, _ = simulate(config)
-    found = outcome.result["likelihood"]["parameters"]
+    found = whole.outcome.result["likelihood"]["parameters"]
     rows = np.column_stack([panel.amounts, np.ones(len(panel.amounts))])[panel.recipe]
     p = 1 / (1 + np.exp(-rows @ np.array([*(found["weights"][name] for name in panel.ingredients), found["bias"]])))
     gradient, hessian = rows.T @ (p - panel.like), (rows.T * (p * (1 - p))) @ rows
     assert curve[-1][1] == pytest.approx(np.sqrt(gradient @ np.linalg.solve(hessian, gradient)), rel=1e-3)
-    assert outcome.result["likelihood"]["certificate"]["delta"] == pytest.approx(curve[-1][1], rel=1e-6)
+    assert whole.outcome.result["likelihood"]["certificate"]["delta"] == pytest.approx(curve[-1][1], rel=1e-6)
 
 
 def test_the_curve_of_a_fit_that_settles_falls_and_run_json_says_how_it_ended(small: Studies, tmp_path: Path) -> None:
@@ -75,22 +77,23 @@ def test_the_curve_of_a_fit_that_settles_falls_and_run_json_says_how_it_ended(sm
     assert "not settled" not in text
 
 
-def test_the_curve_and_the_warnings_are_the_same_after_interruptions(small: Studies, tmp_path: Path) -> None:
+def test_the_curve_and_the_warnings_are_the_same_after_interruptions(
+    small: Studies, trained: TrainedOnce, tmp_path: Path
+) -> None:
     """Points that are not due, such as those of the checkpoints of the stops, are in neither."""
     config = (LINEAR, FIT_ALONE)
-    run(small(*config), tmp_path, "whole")
+    whole = trained(small(*config)).path
     run(small(*config, "stop_after_steps=13"), tmp_path, "parts")
-    for stop in (20, 31):
-        assert resume(tmp_path / "parts", [f"stop_after_steps={stop}"], observer=Silent()).step == stop
+    assert resume(tmp_path / "parts", ["stop_after_steps=20"], observer=Silent()).step == 20
     resume(tmp_path / "parts", [], observer=Silent())
     assert [step for step, _ in delta_curve(tmp_path / "parts")] == [10, 20, 30, 40]
-    assert curves(tmp_path / "parts") == curves(tmp_path / "whole")
+    assert curves(tmp_path / "parts") == curves(whole)
     ((step, text),) = texts(tmp_path / "parts" / "tensorboard")["worth"]
     assert step == 41
     assert "| fit | not settled | |" in text.splitlines()
     assert "| stages.fit | not settled | fit has not settled: off by up to" in text
     metrics = RunInfo.load(tmp_path / "parts" / "run.json").metrics
-    assert metrics == RunInfo.load(tmp_path / "whole" / "run.json").metrics
+    assert metrics == RunInfo.load(whole / "run.json").metrics
     assert metrics["final/settled"] == 0.0
     assert metrics["final/delta"] > 0.1
 

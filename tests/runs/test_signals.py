@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 
 from optim.config.loading import load
@@ -17,14 +18,17 @@ from optim.runs.info import RunInfo
 from tests.helpers import run
 from tests.runs.test_resume import assert_alike
 
-# Long enough to be met in the middle: thousands of chunks.
+# Long enough to be met in the middle.
+HUNDREDS = ("stages.fit.length=3000", "stages.bake.length=60", "log.every=10", "checkpoint.every=100", "chunk=20")
+# And again and again: thousands of chunks.
 LONG = ("stages.fit.length=6000", "stages.bake.length=1500", "log.every=5", "checkpoint.every=150", "chunk=20")
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from optim.cli.main import main; main()", *arguments]
-    # Compiled programs are kept for the next process of the same test, which then begins sooner.
-    kept = {"JAX_COMPILATION_CACHE_DIR": str(cwd / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    # With the compiled programs of this session a process begins sooner.
+    compiled = str(jax.config.jax_compilation_cache_dir)
+    kept = {"JAX_COMPILATION_CACHE_DIR": compiled, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=cwd, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **kept})
 
@@ -42,8 +46,8 @@ def wait_for_training(run_directory: Path, process: subprocess.Popen[str]) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_saves_the_state_and_says_how_to_go_on(small_file: Path, tmp_path: Path, number: int) -> None:
-    run(load(small_file, LONG), tmp_path, "whole")
-    process = start("train", str(small_file), *LONG, "--name", "parts", "--runs-dir", ".", cwd=tmp_path)
+    run(load(small_file, HUNDREDS), tmp_path, "whole")
+    process = start("train", str(small_file), *HUNDREDS, "--name", "parts", "--runs-dir", ".", cwd=tmp_path)
     wait_for_training(tmp_path / "parts", process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
@@ -58,7 +62,7 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(small_file: Path, tmp_pa
     _, errors = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, errors
     assert f"resuming at step {stopped_at}" in errors
-    assert_alike(tmp_path / "whole", tmp_path / "parts", load(small_file, LONG))
+    assert_alike(tmp_path / "whole", tmp_path / "parts", load(small_file, HUNDREDS))
 
 
 def test_a_second_signal_leaves_at_once(small_file: Path, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def resumed(folder: Path, overrides: list[str]) -> tuple[list[str], RunInfo]:
 
 def test_another_environment_is_said_and_noted(small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    run(small(*QUICK), tmp_path, "run")
+    fit_alone = "stages={fit: {kind: fit, length: 3, optimizer: {name: adam, learning_rate: 0.05}}}"
+    run(small(fit_alone, "stop_after_steps=1"), tmp_path, "run")
     record = tmp_path / "run" / "run.json"
     info = RunInfo.load(record)
     assert (info.cores, info.flags) == (usable_cores(), arithmetic_flags(os.environ))

@@ -49,6 +49,7 @@ def cocktails(folder: Path, *overrides: str) -> Study:
     return build_study(load(CONFIGS / "cocktail.yaml", [*tables, NEWTON, "stages.fit.length=8", *overrides]))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_the_cocktails_are_fitted_in_eight_steps_from_zeros(cocktail: Path) -> None:
     study = cocktails(cocktail)

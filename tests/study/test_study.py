@@ -13,17 +13,22 @@ from optim.study.study import build_study
 from tests.conftest import Studies
 from tests.helpers import in_memory
 
+BAKE_ALONE = (
+    "stages={bake: {kind: bake, length: 30, starts: 6, score: {kind: deliciousness},"
+    " optimizer: {name: adam, learning_rate: 0.05}}}"
+)
+
 
 def test_a_fixed_ingredient_is_in_the_recipe_and_stays(small: Studies) -> None:
     ideals = "{classic: {ideal: {butter: 1.0, eggs: 3.0, sugar: 1.5}}}"
-    config = small("ingredients.flour={fixed: 2.0}", f"data.simulate.segments={ideals}")
+    config = small(BAKE_ALONE, "ingredients.flour={fixed: 2.0}", f"data.simulate.segments={ideals}")
     study, state, _, _ = in_memory(config)
     flour = study.space.names.index("flour")
     np.testing.assert_array_equal(state.parameters["cake"]["amounts"][:, flour], np.float32(2.0))
 
 
 def test_a_total_is_kept_by_every_start(small: Studies) -> None:
-    study, state, _, _ = in_memory(small("total=7.5", "stages.bake.starts=6"))
+    study, state, _, _ = in_memory(small(BAKE_ALONE, "total=7.5"))
     amounts = np.asarray(state.parameters["cake"]["amounts"], float)
     np.testing.assert_allclose(amounts.sum(axis=1), 7.5, rtol=1e-6)
     assert (amounts >= study.space.lower - 1e-7).all()
@@ -46,8 +51,9 @@ def test_a_second_bake_goes_on_from_the_first(small: Studies) -> None:
     bake = "{kind: bake, length: 3, score: {kind: liking}, optimizer: {name: sgd, learning_rate: 0.0}"
     config = small(f"stages.polish={bake}, starts: previous}}")
     study, state, _, _ = in_memory(config)
-    _, before, _, _ = in_memory(small())
-    np.testing.assert_array_equal(state.parameters["cake"]["amounts"], before.parameters["cake"]["amounts"])
+    before = state.ended["bake"].cake
+    assert before is not None
+    np.testing.assert_array_equal(state.parameters["cake"]["amounts"], before["amounts"])
     assert [stage.name for stage in study.stages] == ["fit", "bake", "polish"]
 
 

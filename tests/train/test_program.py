@@ -11,22 +11,49 @@ import numpy as np
 import pytest
 
 from optim.analysis.idle_limits import idle_limits
+from optim.config.schema import Config
 from optim.losses.cake import CakeObjective
 from optim.losses.customers import CustomerGradients, customer_gradients
 from optim.losses.objective import unit_gradients
 from optim.runs.scalars import worst_customers
 from optim.study.stage import initial_state
 from optim.study.state import State
-from optim.study.study import build_study
+from optim.study.study import Study, build_study
 from optim.train import measure
 from optim.train.loop import Loop
 from tests.conftest import Studies
-from tests.helpers import assert_same_bits, in_memory
+from tests.helpers import Recording, assert_same_bits, in_memory
+
+FIT_ALONE = "stages={fit: {kind: fit, length: 40, batch: 16, optimizer: {name: adam, learning_rate: 0.05}}}"
+BAKE_ALONE = (
+    "stages={bake: {kind: bake, length: 30, starts: 2, score: {kind: deliciousness},"
+    " optimizer: {name: adam, learning_rate: 0.05}}}"
+)
+
+Trained = tuple[Study, State, Loop, Recording]
 
 
-def test_a_stage_is_compiled_once_whatever_its_cadences(small: Studies) -> None:
-    config = small("log.every=3", "checkpoint.every=5", "data.evaluation={share: 0.25}", "stages.fit.evaluate.every=4")
-    _, _, loop, _ = in_memory(config)
+class TrainedOnce:
+    """Trains a study in memory, once for the same config and chunk."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int | str | None], Trained] = {}
+
+    def __call__(self, config: Config, chunk: int | str | None = None) -> Trained:
+        key = (config.model_dump_json(), chunk)
+        if key not in self._made:
+            self._made[key] = in_memory(config, chunk)
+        return self._made[key]
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedOnce:
+    """What a config trains, shared by the tests of this module."""
+    return TrainedOnce()
+
+
+def assert_compiled_once(loop: Loop) -> None:
+    """Each of two stages."""
     assert [program.traces for program in loop.programs.values()] == [1, 1]
     assert [program._run._cache_size() for program in loop.programs.values()] == [1, 1]
 
@@ -41,25 +68,27 @@ def test_any_chunk_length_gives_the_same_bits(small: Studies) -> None:
         return loop.run(loop.begin(study.stages[0], initial_state(study.parameters)))
 
     whole = trained(60)
-    assert_same_bits(whole, trained(20))
     assert_same_bits(whole, trained(60, halts=(7, 20)))  # 7 + 13 + 40
     assert_same_bits(whole, trained(1))
 
 
-def test_logging_and_saving_cadences_do_not_change_the_result(small: Studies) -> None:
-    _, rare, _, _ = in_memory(small("log.every=40", "checkpoint.every=40"))
-    _, often, _, _ = in_memory(small("log.every=1", "checkpoint.every=3"))
+def test_logging_and_saving_cadences_change_neither_the_result_nor_what_is_compiled(
+    small: Studies, trained: TrainedOnce
+) -> None:
+    _, rare, _, _ = trained(small())
+    _, often, loop, _ = in_memory(small("log.every=1", "checkpoint.every=3"))
     assert_same_bits(rare, often)
+    assert_compiled_once(loop)
 
 
-def test_the_first_the_last_and_every_nth_step_are_logged(small: Studies) -> None:
-    _, _, _, sinks = in_memory(small("log.every=15"))
+def test_the_first_the_last_and_every_nth_step_are_logged(small: Studies, trained: TrainedOnce) -> None:
+    _, _, _, sinks = trained(small())
     steps = [int(record.step) for record in sinks.records if record.logged]
-    assert steps == [1, 15, 30, 40, 41, 55, 70]  # the second stage begins at step 40
+    assert steps == [1, 7, 14, 21, 28, 35, 40, 41, 47, 54, 61, 68, 70]  # the second stage begins at step 40
 
 
 def test_customer_statistics_are_those_of_the_customers_own_gradients(small: Studies) -> None:
-    config = small("stages.fit.batch=all", "stages.fit.length=5", "log.every=5")
+    config = small(FIT_ALONE, "stages.fit.batch=all", "stages.fit.length=5", "log.every=5")
     study, state, _, sinks = in_memory(config, chunk=5)
     statistics = [record for record in sinks.records if record.logged][1].measured.customers
     assert statistics is not None
@@ -81,18 +110,17 @@ def test_a_customer_whose_gradient_is_no_number_is_among_the_worst(
         return result._replace(norms=result.norms.at[3].set(jnp.nan))
 
     monkeypatch.setattr(measure, "customer_gradients", one_is_none)
-    _, _, _, sinks = in_memory(small("stages.fit.batch=all", "stages.fit.length=1", "log.every=1"))
+    _, _, _, sinks = in_memory(small(FIT_ALONE, "stages.fit.batch=all", "stages.fit.length=1", "log.every=1"))
     statistics = next(record for record in sinks.records if record.logged and record.measured.customers).measured
     assert (statistics.customers.worst[0], statistics.customers.worst_norms[0]) == (3, np.inf)
 
 
 def test_clipping_customers_bounds_each_ones_influence(small: Studies) -> None:
-    _, free, _, _ = in_memory(small("stages.fit.length=1", "stages.fit.batch=all", "stages.fit.optimizer.name=sgd"))
+    one_step = (FIT_ALONE, "stages.fit.length=1", "stages.fit.batch=all", "stages.fit.optimizer.name=sgd")
+    _, free, _, _ = in_memory(small(*one_step))
     _, clipped, _, sinks = in_memory(
         small(
-            "stages.fit.length=1",
-            "stages.fit.batch=all",
-            "stages.fit.optimizer.name=sgd",
+            *one_step,
             "stages.fit.optimizer.clip_customer_norm=0.1",
             "stages.fit.loss={kind: likelihood, aggregate: mean_customers}",
         )
@@ -107,10 +135,9 @@ def test_clipping_customers_bounds_each_ones_influence(small: Studies) -> None:
 
 
 def test_an_ingredients_limit_acts_and_is_counted(small: Studies) -> None:
-    limited = small("stages.bake.optimizer.limits={sugar: 0.0}", "stages.bake.starts=2")
-    study, state, _, sinks = in_memory(limited)
+    study, state, _, sinks = in_memory(small(BAKE_ALONE, "stages.bake.optimizer.limits={sugar: 0.0}"))
     sugar = study.space.names.index("sugar")
-    starts = study.stages[1].starts
+    starts = study.stages[0].starts
     assert starts is not None
     np.testing.assert_array_equal(state.parameters["cake"]["amounts"][:, sugar], starts["amounts"][:, sugar])
     shares = sinks.records[-1].measured.clipped["limits"]
@@ -118,27 +145,30 @@ def test_an_ingredients_limit_acts_and_is_counted(small: Studies) -> None:
     assert shares[0, study.space.names.index("butter")] == 0.0
 
 
-def test_early_stopping_goes_back_to_the_best_held_out_loss(small: Studies) -> None:
-    config = small(
-        "data.evaluation={share: 0.3}",
-        "stages.fit.length=400",
-        "stages.fit.optimizer.learning_rate=0.3",
-        "stages.fit.evaluate={every: 2, patience: 3}",
-    )
-    _, state, _, sinks = in_memory(config)
+STOPPING = (
+    "data.evaluation={share: 0.3}",
+    "stages.fit.length=400",
+    "stages.fit.optimizer.learning_rate=0.3",
+    "stages.fit.evaluate={every: 2, patience: 3}",
+    "stages.bake.length=5",
+)
+
+
+def test_early_stopping_goes_back_to_the_best_held_out_loss(small: Studies, trained: TrainedOnce) -> None:
+    _, state, _, sinks = trained(small(*STOPPING), 400)
     fit = [record for record in sinks.records if record.evaluated]
     losses = [float(record.held_out_loss) for record in fit]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3  # three evaluations without improvement, then the stage is over
     assert int(fit[-1].step) < 400
     assert fit[-1].logged  # the last step of a stage is always logged
-    at_best = small(*_overrides_for(2 * (best + 1)))
-    _, reference, _, _ = in_memory(at_best)
+    stopped = f"stages.fit.length={2 * (best + 1)}"
+    _, reference, _, _ = in_memory(small(*STOPPING, stopped, "stages.fit.evaluate={every: 2}"))
     assert_same_bits(state.parameters["model"], reference.parameters["model"])
 
 
 def test_places_of_a_short_batch_are_not_among_the_worst_customers(small: Studies) -> None:
-    study, _, _, sinks = in_memory(small("stages.fit.batch=39", "stages.fit.length=2", "log.every=1"))
+    study, _, _, sinks = in_memory(small(FIT_ALONE, "stages.fit.batch=39", "stages.fit.length=2", "log.every=1"))
     short = sinks.records[1]  # the second batch of the epoch holds the last customer alone
     table = worst_customers(study.stages[0], short)
     assert table.count("customer-") == 1
@@ -147,9 +177,9 @@ def test_places_of_a_short_batch_are_not_among_the_worst_customers(small: Studie
 
 def test_a_bakes_clipping_is_counted_on_the_gradient_that_is_clipped(small: Studies) -> None:
     clip = "stages.bake.optimizer={name: sgd, learning_rate: 0.01, clip_global_norm: 0.001}"
-    _, _, _, sinks = in_memory(small(clip, "log.every=1", "stages.bake.length=5", "stages.bake.starts=1"))
+    bake = (BAKE_ALONE, clip, "log.every=1", "stages.bake.length=5", "stages.bake.starts=1")
+    study, _, _, sinks = in_memory(small(*bake))
     recipes = [record.measured.recipes[0] for record in sinks.records[-5:]]
-    study = build_study(small())
     moves = [np.linalg.norm((b - a) / study.space.ranges) for a, b in itertools.pairwise(recipes)]
     np.testing.assert_allclose(moves, 0.01 * 0.001, rtol=0.05)  # every step was clipped
     assert sinks.records[-1].measured.clipped["global"][0] == 1.0
@@ -157,14 +187,14 @@ def test_a_bakes_clipping_is_counted_on_the_gradient_that_is_clipped(small: Stud
 
 
 def test_a_limit_acts_before_the_total_shares_out_what_is_left(small: Studies) -> None:
-    limited = small("total=7.5", "stages.bake.optimizer.limits={sugar: 0.0}", "stages.bake.starts=2")
+    limited = small(BAKE_ALONE, "total=7.5", "stages.bake.optimizer.limits={sugar: 0.0}")
     _, state, _, sinks = in_memory(limited)
     np.testing.assert_allclose(np.asarray(state.parameters["cake"]["amounts"], float).sum(1), 7.5, rtol=1e-6)
     assert sinks.records[-1].measured.clipped["limits"][0, 3] == 1.0
 
 
-def test_the_score_that_is_logged_is_that_of_the_recipe_that_is_logged(small: Studies) -> None:
-    study, state, _, sinks = in_memory(small())
+def test_the_score_that_is_logged_is_that_of_the_recipe_that_is_logged(small: Studies, trained: TrainedOnce) -> None:
+    study, state, _, sinks = trained(small())
     stage = study.stages[1]
     assert isinstance(stage.objective, CakeObjective)
     constants = stage.constants(jax.tree.map(jnp.asarray, state.parameters)).objective
@@ -174,27 +204,12 @@ def test_the_score_that_is_logged_is_that_of_the_recipe_that_is_logged(small: St
     np.testing.assert_allclose(sinks.records[-1].measured.scores, scores, rtol=1e-6)
 
 
-def _overrides_for(length: int) -> list[str]:
-    return [
-        "data.evaluation={share: 0.3}",
-        f"stages.fit.length={length}",
-        "stages.fit.optimizer.learning_rate=0.3",
-        "stages.fit.evaluate={every: 2}",
-    ]
-
-
-@pytest.mark.parametrize("chunk", [1, 3, 50])
-def test_early_stopping_does_not_depend_on_the_chunk(small: Studies, chunk: int) -> None:
-    config = small(
-        "data.evaluation={share: 0.3}",
-        "stages.fit.length=100",
-        "stages.fit.optimizer.learning_rate=0.3",
-        "stages.fit.evaluate={every: 2, patience: 2}",
-        "stages.bake.length=5",
-    )
-    _, reference, _, _ = in_memory(config, chunk=100)
-    _, state, _, _ = in_memory(config, chunk=chunk)
+@pytest.mark.parametrize("chunk", [1, 3, pytest.param(50, marks=pytest.mark.long)])
+def test_early_stopping_does_not_depend_on_the_chunk(small: Studies, trained: TrainedOnce, chunk: int) -> None:
+    _, reference, _, _ = trained(small(*STOPPING), 400)
+    _, state, loop, _ = in_memory(small(*STOPPING), chunk)
     assert_same_bits(reference, state)
+    assert_compiled_once(loop)
 
 
 def test_double_precision_reaches_the_whole_state(small: Studies, float64: None) -> None:
@@ -203,15 +218,14 @@ def test_double_precision_reaches_the_whole_state(small: Studies, float64: None)
     assert {leaf.dtype for leaf in floats} == {np.dtype(np.float64)}
 
 
-def test_what_a_stage_leaves_behind_is_kept_by_its_name(small: Studies) -> None:
+def test_what_a_stage_leaves_behind_is_kept_by_its_name(small: Studies, trained: TrainedOnce) -> None:
     bake = "{kind: bake, length: 3, starts: 2, score: {kind: liking}, optimizer: {name: sgd, learning_rate: 0.01}}"
-    _, state, _, _ = in_memory(small("stages.fit.optimizer.clip_global_norm=0.001", f"stages.polish={bake}"))
-    _, first, _, _ = in_memory(small("stages.fit.optimizer.clip_global_norm=0.001"))
+    _, state, _, _ = in_memory(small(f"stages.polish={bake}"))
+    _, first, _, _ = trained(small())
     assert set(state.ended) == {"fit", "bake", "polish"}
     assert_same_bits(state.ended["bake"].cake, first.parameters["cake"])
     assert_same_bits(state.ended["polish"].cake, state.parameters["cake"])
     assert state.ended["fit"].cake is None
-    assert state.ended["fit"].clipped["global"][0] == 1.0
 
 
 def test_a_limit_that_never_acts_is_said(small: Studies) -> None:
@@ -219,4 +233,6 @@ def test_a_limit_that_never_acts_is_said(small: Studies) -> None:
     config = small(limits, "stages.fit.optimizer.clip_global_norm=1000", "stages.fit.optimizer.clip_customer_norm=0.01")
     study, state, _, _ = in_memory(config)
     idle = [caveat.about for caveat in idle_limits(study, state)]
+    clipped = state.ended["fit"].clipped
+    assert (clipped["global"][0], clipped["customers"][0]) == (0.0, 1.0)
     assert idle == ["stages.fit.optimizer.clip_global_norm", "stages.bake.optimizer.limits.flour"]
