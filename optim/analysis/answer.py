@@ -93,14 +93,17 @@ def answer(
         few = few_parameters(member, "properties")
         result |= {"property_parameters": few} if few else {}
     result = _without_holes(_with_warnings(result, caveats))
-    return result if chosen_end is None else declared(result, chosen_end)
+    if chosen_end is None:
+        return result
+    several = any(stage.name == chosen_end.stage and stage.evaluations > 1 for stage in study.stages)
+    return declared(result, chosen_end, held_out_chose=chosen_end.by_held_out and several)
 
 
 def ended(stage: Stage, chosen_end: ChosenEnd | None) -> str:
     """What chose where a fit ended, other than its length: hindsight, or early stopping; else empty."""
     if chosen_end is not None and chosen_end.stage == stage.name:
         return chosen_end.text
-    return EARLY if stage.patience is not None else ""
+    return EARLY if stage.chooses_its_end else ""
 
 
 def _with_warnings(result: dict[str, Any], caveats: Sequence[Caveat]) -> dict[str, Any]:

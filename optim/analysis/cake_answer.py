@@ -75,7 +75,7 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)
     block = study.config.stages[stage.name]
     assert isinstance(block, schema.Bake)
-    asked = objective.asked(constants)
+    asked = objective.asked(constants).recipe
     reads_liking = "liking" in asked
     if not np.isfinite(recipes).all(axis=1).any():
         raise NoAnswerError(f"stage {stage.name}: none of the recipes that were baked is finite")

@@ -39,14 +39,20 @@ class ChosenEnd:
         return f"stage {self.stage} stopped at step {self.step}, where its {loss} was lowest ({self.value:.5g})"
 
 
-def declared(result: dict[str, Any], end: ChosenEnd) -> dict[str, Any]:
-    """A result that says so: beside what else bends the fit or the bake, and of the held-out responses."""
+def declared(result: dict[str, Any], end: ChosenEnd, *, held_out_chose: bool) -> dict[str, Any]:
+    """A result that says so: beside what else bends the fit or the bake, and of the held-out responses.
+
+    Args:
+        result: the result.
+        end: where the stage was ended.
+        held_out_chose: the held-out responses had a choice of several evaluations.
+    """
     likelihood = result.get("likelihood", {})
     for certificate in (likelihood.get("certificate"), result.get("certificate")):
         if certificate is not None and certificate.get("stage", end.stage) == end.stage:
             certificate["modifications"] = [*certificate.get("modifications", ()), end.text]
             break
-    if end.by_held_out and "held_out" in likelihood:
+    if held_out_chose and "held_out" in likelihood:
         chose = likelihood["held_out"].get("chose_where_to_stop", ())
         likelihood["held_out"]["chose_where_to_stop"] = list(dict.fromkeys([*chose, end.stage]))
     step = {"metric": end.metric, "step": end.step, "value": end.value}

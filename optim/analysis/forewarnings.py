@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optim.analysis.departures import departures_of_liking, departures_of_properties, unknown_effect
 from optim.analysis.fit_findings import Examiners
+from optim.analysis.idle_settings import idle_settings
 from optim.analysis.panel_answer import unasked
 from optim.analysis.single_precision import too_coarse
 from optim.analysis.unread_columns import count_warnings, unread_columns
@@ -38,12 +39,8 @@ def forewarnings(examiners: Examiners) -> tuple[Caveat, ...]:
 
 def _without_effect(study: Study) -> list[Caveat]:
     """Settings that change nothing here."""
-    caveat = lambda place, text: Caveat(place, NOT_KNOWN, f"{place} has no effect: {text}")
-    found = [caveat(dotted(path), text) for path, text in idle(study.config)]
-    utility = study.config.model.utility
-    if study.panel is not None and utility is not None and utility.groups is not None and len(study.groups) == 1:
-        found.append(caveat("model.utility.groups", f"every customer has {utility.groups} = {study.groups[0]}"))
-    return found
+    found = [(dotted(path), f"has no effect: {why}") for path, why in idle(study.config)]
+    return [Caveat(place, NOT_KNOWN, f"{place} {text}") for place, text in [*found, *idle_settings(study)]]
 
 
 def _of_segments(study: Study) -> list[Caveat]:

@@ -82,11 +82,7 @@ def _predictions(study: Study, member: Parameters, training: Tally) -> dict[str,
         found["held_out"] = _scored(of(held_out), null_model(held_out.likes, held_out.dislikes, rate))
         evaluation = study.config.data.evaluation if study.config.data else None
         found["held_out"]["by"] = "response" if evaluation is None else evaluation.by
-        choosing = [
-            name
-            for name, stage in study.config.stages.items()
-            if isinstance(stage, schema.Fit) and stage.evaluate.patience is not None
-        ]
+        choosing = [stage.name for stage in study.stages if stage.chooses_its_end]
         if choosing:
             found["held_out"]["chose_where_to_stop"] = choosing
     return found

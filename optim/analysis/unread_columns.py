@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from optim.analysis.idle_settings import asked
 from optim.analysis.panel_answer import segment_columns
 from optim.analysis.verdicts import NOT_KNOWN, Caveat
 from optim.config import schema
 from optim.data.needs import needs_of
+from optim.losses.cake import CakeObjective
+from optim.study.stage import Stage
 from optim.study.study import Study
 
 LISTED = 10
@@ -79,8 +82,19 @@ def _read(study: Study) -> dict[str, set[str]]:
     return {
         "recipes": {"recipe", *config.ingredients, *needs.properties, *_own_properties(study)},
         "ratings": {"customer", "recipe", rating},
-        "customers": {"customer", *needs.columns, *segment_columns(study)},
+        "customers": {"customer", *_read_of_customers(study), *segment_columns(study)},
     }
+
+
+def _read_of_customers(study: Study) -> set[str]:
+    """The columns of the customers' table that sort them into groups, or that a score reads."""
+    utility = study.config.model.utility
+    groups = {utility.groups} if utility is not None and utility.groups is not None else set()
+    return groups.union(*(asked(study, stage).columns for stage in study.stages if _has_columns(study, stage)))
+
+
+def _has_columns(study: Study, stage: Stage) -> bool:
+    return isinstance(stage.objective, CakeObjective) and bool(stage.objective.score.columns)
 
 
 def _own_properties(study: Study) -> tuple[str, ...]:

@@ -18,13 +18,14 @@ from optim.config.schema import (
     OwnUtility,
     PropertyLoss,
     PropertyNetwork,
+    Stage,
 )
 from optim.config.source import Finding
 
 
 def idle(config: Config) -> tuple[Finding, ...]:
     """What a valid config holds without effect: the path of each setting, and why it has none."""
-    found = [_seed, _segments, _without_bake, _properties, _utility, _data, _rollbacks]
+    found = [_seed, _segments, _without_bake, _single_recipe, _properties, _utility, _data, _optimizers, _rollbacks]
     return tuple(finding for of_one in found for finding in of_one(config))
 
 
@@ -42,11 +43,15 @@ def _seed(config: Config) -> Iterator[Finding]:
         data is not None and (data.simulate is not None or data.evaluation is not None),
         isinstance(model.properties, PropertyNetwork | OwnProperties),
         isinstance(model.utility, NetworkUtility | OwnUtility),
-        any(stage.batch != "all" or stage.optimizer.name == "noisy_sgd" for stage in config.stages.values()),
+        any(stage.batch != "all" or _is_noisy(stage) for stage in config.stages.values()),
         any(isinstance(stage.starts, int) and stage.starts > 1 for stage in _bakes(config)),
     )
     if is_given(config, "seed") and not any(is_random):
         yield ("seed",), "nothing in this study is drawn at random, so that every seed gives the same answer"
+
+
+def _is_noisy(stage: Stage) -> bool:
+    return stage.optimizer.name == "noisy_sgd" and stage.optimizer.parameters()["eta"] > 0
 
 
 def _segments(config: Config) -> Iterator[Finding]:
@@ -72,6 +77,24 @@ def _without_bake(config: Config) -> Iterator[Finding]:
         yield ("total",), "no stage bakes a cake that would have it"
 
 
+_SLACK = 1e-9
+"""Sums of decimal fractions are off by rounding; relative."""
+
+
+def _single_recipe(config: Config) -> Iterator[Finding]:
+    """Bakes for which bounds and total leave nothing to choose."""
+    if any(setting.fixed is None and setting.min != setting.max for setting in config.settings.values()):
+        return
+    bounds = [ingredient.bounds for ingredient in config.ingredients.values()]
+    free = sum(low < high for low, high in bounds)
+    ends = (sum(low for low, _ in bounds), sum(high for _, high in bounds))
+    total = config.total
+    if free == 0 or (total is not None and (free == 1 or any(abs(end - total) <= _SLACK * total for end in ends))):
+        for name, stage in config.stages.items():
+            if isinstance(stage, Bake):
+                yield ("stages", name), "the bounds and the total leave a single recipe, and nothing to train"
+
+
 def _properties(config: Config) -> Iterator[Finding]:
     if config.model.properties is None or reads_properties(config) or _bakes(config):
         return
@@ -85,12 +108,12 @@ def _utility(config: Config) -> Iterator[Finding]:
 
 
 def _data(config: Config) -> Iterator[Finding]:
-    if config.data is None or _fits(config):
+    if config.data is None:
         return
-    if not any(_reads_customers(stage) for stage in _bakes(config)):
+    if not _fits(config) and not any(_reads_customers(stage) for stage in _bakes(config)):
         yield ("data",), "no stage is fitted to it, and no score reads a column of the customers"
-    elif config.data.evaluation is not None:
-        yield ("data", "evaluation"), "no stage is fitted, so that there is nothing to hold responses out of"
+    elif config.data.evaluation is not None and all(isinstance(stage.loss, PropertyLoss) for stage in _fits(config)):
+        yield ("data", "evaluation"), "no stage is fitted to responses, so that there is nothing to hold them out of"
 
 
 def _reads_customers(bake: Bake) -> bool:
@@ -98,6 +121,16 @@ def _reads_customers(bake: Bake) -> bool:
     if isinstance(bake.score, DeliciousnessScore):
         return any(isinstance(target, Column) for target in bake.score.targets.values())
     return isinstance(bake.score, OwnScore) and bool(bake.score.columns)
+
+
+def _optimizers(config: Config) -> Iterator[Finding]:
+    """Numbers that are 0 and stand for nothing."""
+    for name, stage in config.stages.items():
+        place, given = ("stages", name, "optimizer"), stage.optimizer.parameters()
+        if given.get("momentum") == 0:
+            yield (*place, "momentum"), "0 is none, as without it"
+        if stage.optimizer.name == "noisy_sgd" and not _is_noisy(stage):
+            yield (*place, "key"), "`eta` is 0, so that there is no noise to draw; sgd does the same"
 
 
 def _rollbacks(config: Config) -> Iterator[Finding]:

@@ -51,9 +51,9 @@ class Rprop(OptimizerBase):
     """Optimizer."""
     learning_rate: PositiveFloat
     """First step size, a number: this optimizer changes it by itself."""
-    eta_minus: PositiveFloat = 0.5
+    eta_minus: float = Field(0.5, gt=0.0, lt=1.0)
     """Factor where the sign changed."""
-    eta_plus: PositiveFloat = 1.2
+    eta_plus: float = Field(1.2, gt=1.0)
     """Factor where the sign stayed."""
     min_step_size: PositiveFloat = 1e-6
     """Least step size."""
@@ -149,7 +149,8 @@ RATED = (
            momentum=None, nesterov=False, bias_correction=False),
     _rated("adagrad", "AdaGrad.", initial_accumulator_value=0.1, eps=1e-7),
     _rated("adadelta", "AdaDelta.",
-           rho=0.9, eps=Field(1e-6, description="Added to numerator and denominator."), weight_decay=0.0),
+           rho=0.9, weight_decay=0.0, eps=Field(
+               1e-6, gt=0.0, description="Added to numerator and denominator: without it every update would be 0.")),
     _rated("yogi", "Yogi: a second moment that changes by bounded amounts.", **MOMENTS, eps=1e-3),
     _rated("adan", "Adan: Nesterov momentum with a third running mean, of the change of the gradient.",
            b1=0.98, b2=Field(0.92, description="Decay of the mean of their changes."), b3=0.99,

@@ -1,6 +1,7 @@
 """Schedules of optax, one typed block each, under optax's own names, keywords and defaults.
 
 Step counts are durations; a percentage is one of the stage's length, also inside `join_schedules` and `sgdr_schedule`.
+Every value is 0 or more, and every power above 0: a rate below 0 would train away from the optimum.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from optim.config.durations import Duration, Offset
 Resolve = Callable[[int | str], int]
 """Turns a duration into steps."""
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Scales = dict[Duration, NonNegativeFloat] | None
 
 
@@ -58,24 +58,24 @@ def _scales(scales: dict[int | str, float], resolve: Resolve) -> dict[int, float
 class Cycle(ScheduleBase):
     """A straight line up to a peak, then half a cosine wave down."""
 
-    init_value: float
+    init_value: NonNegativeFloat
     """Value at the beginning."""
-    peak_value: float
+    peak_value: NonNegativeFloat
     """Value at the end of the warm-up."""
     warmup_steps: Offset
     """How long the warm-up takes."""
     decay_steps: Duration
     """How long warm-up and decay take together."""
-    end_value: float = 0.0
+    end_value: NonNegativeFloat = 0.0
     """Value at the end."""
-    exponent: float = 1.0
+    exponent: PositiveFloat = 1.0
     """Power to which the decay is raised."""
 
 
 class Exponential(ScheduleBase):
     """An exponential decay."""
 
-    init_value: float
+    init_value: NonNegativeFloat
     """Value at the beginning."""
     transition_steps: Duration
     """How long it takes to decay by `decay_rate`."""
@@ -85,7 +85,7 @@ class Exponential(ScheduleBase):
     """When the decay begins; after a warm-up, counted from its end."""
     staircase: bool = False
     """Decay in jumps instead of smoothly."""
-    end_value: float | None = None
+    end_value: NonNegativeFloat | None = None
     """Value at which the decay stops. Absent: it goes on."""
 
 
@@ -110,22 +110,25 @@ class JoinSchedules(ScheduleBase):
 
 
 KEYWORDS: dict[str, tuple[Any, str]] = {
-    "alpha": (float, "The final value as a multiple of the initial one."),
+    "alpha": (NonNegativeFloat, "The final value as a multiple of the initial one."),
     "boundaries_and_scales": (Scales, "When a piece ends, and the factor from there on: `{1000: 0.1, 50%: 0.1}`."),
     "decay_steps": (Duration, "How long the decay takes."),
     "div_factor": (PositiveFloat, "The initial value is the peak divided by this."),
-    "end_value": (float, "Value at the end."),
-    "exponent": (float, "Power to which the decay is raised."),
+    "end_value": (NonNegativeFloat, "Value at the end."),
+    "exponent": (PositiveFloat, "Power to which the decay is raised."),
     "final_div_factor": (PositiveFloat, "The final value is the initial one divided by this."),
-    "init_value": (float, "Value at the beginning."),
+    "init_value": (NonNegativeFloat, "Value at the beginning."),
     "interpolate_type": (Literal["linear", "cosine"], "Form of the pieces."),
-    "pct_final": (Share, "Share of the cycle after which the final descent begins."),
-    "pct_start": (Share, "Share of the cycle that goes up."),
-    "peak_value": (float, "Value at the peak."),
-    "power": (float, "Power of the share of the transition that is left."),
+    "pct_final": (
+        Annotated[float, Field(gt=0.0, lt=1.0)],
+        "Share of the cycle after which the final descent begins.",
+    ),
+    "pct_start": (Annotated[float, Field(ge=0.0, lt=1.0)], "Share of the cycle that goes up."),
+    "peak_value": (NonNegativeFloat, "Value at the peak."),
+    "power": (PositiveFloat, "Power of the share of the transition that is left."),
     "transition_begin": (Offset, "When the transition begins."),
     "transition_steps": (Duration, "How long the transition takes."),
-    "value": (float, "The value."),
+    "value": (NonNegativeFloat, "The value."),
     "warmup_steps": (Offset, "How long the warm-up takes."),
 }
 """Each keyword's type with its bounds, and its meaning, where the schedule does not give it one of its own."""

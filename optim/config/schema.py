@@ -38,7 +38,8 @@ class Ingredient(Block):
     price: float = 0.0
     """Price of one unit; the cost of a recipe is the sum of price × amount."""
     fixed: float | None = Field(None, ge=0.0)
-    """Hold the amount at this value: the ingredient is in the recipe but is not trained."""
+    """Hold the amount at this value: the ingredient is in the recipe but is not trained. `min` and `max`, where they
+    are given, are what it has to lie within, and no more."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -67,7 +68,8 @@ class Setting(Block):
     """A complex number, such as a vibration with amplitude and phase. Its values are written as [real, imaginary], or
     as one number where they are real."""
     fixed: Value | None = None
-    """Hold the setting at this value: the process has it, but it is not trained."""
+    """Hold the setting at this value: the process has it, but it is not trained. `min` and `max`, where they are given,
+    are what it has to lie within, and no more."""
 
 
 class Like(Block):

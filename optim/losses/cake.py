@@ -19,7 +19,15 @@ from optim.config.errors import UserError
 from optim.config.schema import Aggregate
 from optim.losses.audience import Audience
 from optim.losses.objective import Parameters, UnitLoss, batch_loss
-from optim.losses.scores import BuiltScore, Customer, Recipe, RecipeForStrangers, WatchedRecipe
+from optim.losses.scores import (
+    Asked,
+    BuiltScore,
+    Customer,
+    Recipe,
+    RecipeForStrangers,
+    WatchedCustomer,
+    WatchedRecipe,
+)
 from optim.models.cake import Cake
 from optim.models.functional import Functional
 from optim.models.likelihood import LikelihoodModel
@@ -74,7 +82,7 @@ class CakeObjective:
         score: what one customer makes of a recipe.
         audience: whom the cake is for.
         aggregate: how the customers' scores become one.
-        watched: gets the names of what the score asks of a recipe; None where nobody wants to know.
+        watched: gets the names of what the score asks for; None where nobody wants to know.
         strangers: groups in the audience of whom nobody was asked: no P(like) is known of them.
         climbs: `logit` only for a score that is P(like) alone; `unit_loss`, of one customer, is minus P(like) all the
             same.
@@ -88,7 +96,7 @@ class CakeObjective:
     aggregate: Aggregate = "mean_responses"
     climbs: Climb = "score"
     strangers: tuple[str, ...] = ()
-    watched: set[str] | None = None
+    watched: Asked | None = None
 
     @property
     def units(self) -> int:
@@ -155,17 +163,17 @@ class CakeObjective:
     def _recipe_kind(self) -> Callable[..., Recipe]:
         """What the score is given of a recipe."""
         if self.watched is not None:
-            return partial(WatchedRecipe, noted=self.watched)
+            return partial(WatchedRecipe, noted=self.watched.recipe)
         return partial(RecipeForStrangers, strangers=self.strangers) if self.strangers else Recipe
 
-    def asked(self, constants: CakeConstants) -> frozenset[str]:
-        """What the score asks of a recipe, by name (`liking`, `properties` …); nothing is computed to tell."""
-        noted: set[str] = set()
+    def asked(self, constants: CakeConstants) -> Asked:
+        """What the score asks of a recipe and of a customer; nothing is computed to tell."""
+        noted = Asked()
         watched = replace(self, watched=noted, climbs="score")
         cake = jax.tree.map(jnp.zeros_like, Functional.split(self.space.cake())[1])
         unit = jax.tree.map(lambda values: values[0], constants.audience)
         jax.eval_shape(lambda cake: watched.unit_loss({"cake": cake}, unit, constants)[0], cake)
-        return frozenset(noted)
+        return noted
 
     def _score(
         self, cake: Parameters, properties: Float[Array, " properties"], unit: AudienceRows, constants: CakeConstants
@@ -182,7 +190,10 @@ class CakeObjective:
             liking=liking,
             settings=settings,
         )
-        score = jnp.asarray(self.score.trained(recipe, Customer(unit.columns), constants.weights))
+        customer = Customer(unit.columns)
+        if self.watched is not None:
+            customer = WatchedCustomer(unit.columns, self.watched.columns)
+        score = jnp.asarray(self.score.trained(recipe, customer, constants.weights))
         if score.shape != ():
             raise UserError(f"the score gives an array of shape {score.shape} for one customer: expected a scalar")
         if not jnp.issubdtype(score.dtype, jnp.floating):

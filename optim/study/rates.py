@@ -33,8 +33,8 @@ POINTS = 10_000
 
 
 def rate_warnings(config: schema.Config, stage: Stage) -> tuple[str, ...]:
-    """What is odd about the learning rate of a stage: 0 throughout or at the end, a warm-up that is cut short, or parts
-    of its schedule that change no rate.
+    """What is odd about the learning rate of a stage: 0 throughout or at the end, a warm-up that is cut short, a peak
+    that is left out, a schedule that is constant, or parts of one that change no rate.
 
     Nothing for an optimizer that finds its steps by itself. Pure; a constant rate costs no JAX.
 
@@ -69,6 +69,8 @@ def _of_schedule(block: Schedule, place: str, stage: Stage) -> tuple[str, ...]:
     counts = np.concatenate([looked_at, np.array([warm_up.ends - 1 for warm_up in cut], int)])
     parts = dict(without_one_part(block, f"{place}.learning_rate"))
     rates, *changed = _rates([block, *parts.values()], resolve, counts)
+    if not np.isfinite(rates).all():
+        return (f"{place}.learning_rate is not finite at some of the {stage.length} steps: {_GROWS}",)
     floor = ROUNDING * float(np.abs(rates).max())
     moving = np.flatnonzero(np.abs(rates[: len(looked_at)]) > floor)
     if not len(moving):
@@ -81,7 +83,38 @@ def _of_schedule(block: Schedule, place: str, stage: Stage) -> tuple[str, ...]:
     without = dict(zip(parts, changed, strict=True))
     idle = [part for part, other in without.items() if (np.abs(rates - other) <= floor).all()]
     found += [_changes_nothing(part, stage.length) for part in idle]
+    found += _left_out_peaks(block, resolve, f"{place}.learning_rate")
+    if not found and stage.length > 1 and np.ptp(rates[: len(looked_at)]) <= floor:
+        found.append(_never_changes(place, float(rates[0]), stage.length))
     return tuple(found)
+
+
+_GROWS = "a schedule must not grow without bound; lower its factor, or give it an end_value"
+
+
+def _never_changes(place: str, rate: float, length: int) -> str:
+    """What is told of a schedule that is a constant as long as its stage lasts."""
+    return (
+        f"{place}.learning_rate is {number(rate)} at every one of the {length} steps: the schedule has no effect; let "
+        "it begin and change within the stage, or give that number"
+    )
+
+
+def _left_out_peaks(block: ScheduleBase, resolve: Resolve, place: str) -> Iterator[str]:
+    """What is told of cycles so short that optax has no step for their peak: two of their corners fall on one."""
+    if isinstance(block, JoinSchedules):
+        for at, inner in enumerate(block.schedules):
+            yield from _left_out_peaks(inner, resolve, f"{place}.schedules.{at}")
+        return
+    numbers = block.parameters(resolve)
+    if "pct_final" not in numbers:
+        return
+    length = numbers["transition_steps"]
+    if int(numbers["pct_start"] * length) == int(numbers["pct_final"] * length):  # as optax rounds them
+        yield (
+            f"{place}: in a cycle of {length} steps pct_start and pct_final are the same step, so that its peak is "
+            "left out; make it longer, or move them apart"
+        )
 
 
 def _changes_nothing(place: str, length: int) -> str:

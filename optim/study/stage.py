@@ -86,6 +86,16 @@ class Stage:
         """Whether it trains a cake rather than the likelihood model."""
         return self.train is None
 
+    @property
+    def evaluations(self) -> int:
+        """How often the held-out loss is computed if it is trained to its end, which is evaluated as well."""
+        return 0 if self.evaluation is None else -(-self.length // self.evaluate_every)
+
+    @property
+    def chooses_its_end(self) -> bool:
+        """Whether its held-out losses choose where it ends: it goes back to the best of several."""
+        return self.patience is not None and self.evaluations > 1
+
     def trained(self, parameters: Parameters) -> Parameters:
         """The part of all parameters that this stage trains."""
         if self.train is None:

@@ -46,6 +46,7 @@ from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
 from optim.study.lengths import MOST_STEPS, bounded_steps, check_sum
+from optim.study.schedule_order import check_order
 from optim.study.stage import Stage, StageConstants, held_out_metric, initial_state
 from optim.study.state import State
 
@@ -189,7 +190,7 @@ def _check_own_scores(config: schema.Config, stages: tuple[Stage, ...], paramete
         if not isinstance(block, schema.Bake) or not isinstance(block.score, schema.OwnScore):
             continue
         assert isinstance(stage.objective, CakeObjective)
-        asked = stage.objective.asked(stage.constants(parameters).objective)
+        asked = stage.objective.asked(stage.constants(parameters).objective).recipe
         fitted = fitted_before(config, stage.name)
         if "liking" in asked and "utility" not in fitted:
             raise UserError(
@@ -302,6 +303,7 @@ class _Builder:
         length = bounded_steps(block.length, steps_per_epoch=per_epoch, total=None, place=f"{place}.length")
         resolve = partial(steps, steps_per_epoch=per_epoch, total=length)
         of_rate = partial(bounded_steps, steps_per_epoch=per_epoch, total=length, place=f"{place}.optimizer")
+        check_order(getattr(block.optimizer, "learning_rate", None), of_rate, f"{place}.optimizer.learning_rate")
         evaluate = block.evaluate if isinstance(block, schema.Fit) else schema.Evaluate()
         return Stage(
             name=name,

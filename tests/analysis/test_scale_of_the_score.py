@@ -164,6 +164,6 @@ def test_a_stage_that_was_ended_at_its_best_checkpoint_is_not_said_to_have_stopp
     chosen = ChosenEnd("base", "bake/eval/loss", 30, 0.57646)
     assert ended(stage, chosen) == "stage bake stopped at step 30, where its held-out loss was lowest (0.57646)"
     assert ended(stage, ChosenEnd("base", "fit/train/loss", 30, 0.5)) == ended(stage, None) == ""
-    patient = replace(stage, patience=3)
+    patient = replace(stage, patience=3, evaluation=stage.objective, evaluate_every=1)  # of several evaluations
     assert ended(patient, None).startswith("early stopping went back to")
     assert ended(patient, chosen) == ended(stage, chosen)

@@ -32,6 +32,8 @@ SIGNS = "follows the signs of the gradient, and they stay; remove it"
          f"{TARGET}.maturity.hold: has no effect, as nothing in the formula moves"),
         (CAKE, [f"stages.bake.starts=[{START}, {START.replace('1}', '2}')}, {START}]"],
          "stages.bake.starts.2: is the recipe of starts.0 again, and would end where it ends"),
+        (TABLES, ["data.customers=c.csv", f"{SCORE}={{kind: own, path: 'm.py:score', columns: [age, age]}}"],
+         f"{SCORE}.columns.1: `age` is given twice: remove one"),
         (CAKE, [f"{OPTIMIZER}.nesterov=true"], f"{OPTIMIZER}.nesterov: has no effect without momentum: give `momentum`,"
          " such as 0.9, or remove it"),
         (CAKE, [f"{OPTIMIZER}={{name: rmsprop, learning_rate: 0.1, nesterov: true, momentum: 0}}"],
@@ -84,6 +86,9 @@ BAKE_ALONE = (
 )
 DELICIOUS = BAKE_ALONE.replace("SCORE", "{kind: deliciousness}")
 BY_COLUMN = BAKE_ALONE.replace("SCORE", "{kind: own, path: 'm.py:score', columns: [age]}")
+ONE_LEFT = ["ingredients.butter.fixed=1", "ingredients.flour.fixed=1", "total=4"]
+ALONE = {"stages.bake": "the bounds and the total leave a single recipe, and nothing to train"}
+MEASURED = "model.properties={kind: scheffe, columns: [sour]}"
 OF_TABLES = "data={recipes: r.csv, ratings: q.csv, customers: c.csv, like: {at_least: 6}, evaluation: {share: 0.5}}"
 
 
@@ -109,11 +114,22 @@ OF_TABLES = "data={recipes: r.csv, ratings: q.csv, customers: c.csv, like: {at_l
          {"model.utility": "no stage fits it, so that nothing is known of what is liked",
           "data": "no stage is fitted to it, and no score reads a column of the customers"}),
         (TABLES, [OF_TABLES, BY_COLUMN, "model={}"],
-         {"data.evaluation": "no stage is fitted, so that there is nothing to hold responses out of"}),
+         {"data.evaluation": "no stage is fitted to responses, so that there is nothing to hold them out of"}),
         (TABLES, ["max_rollbacks=1"],
          {"max_rollbacks": "every step sees all the data (`batch: all`), so that there is no window to leave out and "
           "nothing to go back for"}),
         (CAKE, ["max_rollbacks=1", "stages.fit.batch=9"], {}),
+        (TABLES, [OF_TABLES, MEASURED, "stages={fit: {kind: fit, length: 9, loss: {kind: property_error}, "
+                  "optimizer: {name: newton}}}"],
+         {"model.utility": "no stage fits it, so that nothing is known of what is liked",
+          "data.evaluation": "no stage is fitted to responses, so that there is nothing to hold them out of"}),
+        (CAKE, [DELICIOUS, "model.utility=null", "data=null", "ingredients.eggs.max=0.5", *ONE_LEFT], ALONE),
+        (CAKE, [DELICIOUS, "model.utility=null", "data=null", "total=1.4"], ALONE),
+        (CAKE, [DELICIOUS, "model.utility=null", "data=null", "total=17"], ALONE),
+        (CAKE, [DELICIOUS, "model.utility=null", "data=null", "total=2"], {}),
+        (CAKE, [f"{OPTIMIZER}.momentum=0"], {f"{OPTIMIZER}.momentum": "0 is none, as without it"}),
+        (CAKE, [f"{OPTIMIZER}={{name: noisy_sgd, learning_rate: 0.1, eta: 0, key: 1}}"],
+         {f"{OPTIMIZER}.key": "`eta` is 0, so that there is no noise to draw; sgd does the same"}),
     ],
 )  # fmt: skip
 def test_what_may_well_change_nothing_is_said(

@@ -60,7 +60,7 @@ def test_the_curve_stands_at_every_checkpoint_that_is_due_and_is_that_of_numpy(
 
 def test_the_curve_of_a_fit_that_settles_falls_and_run_json_says_how_it_ended(small: Studies, tmp_path: Path) -> None:
     listening = Listening()
-    config = small(LINEAR, NEWTON, "checkpoint.every=1", "model.properties=")
+    config = small(LINEAR, NEWTON, "checkpoint.every=1", "log.every=100%", "model.properties=")
     train(config, runs_dir=tmp_path, name="run", stem="run", observer=listening)
     assert listening.told == [("stage", "fit")]  # a study without fault is warned of nothing
     curve = delta_curve(tmp_path / "run")

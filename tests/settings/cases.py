@@ -194,3 +194,12 @@ NO_NUMBER: dict[Setting, str] = {
     (schema.Logit, "kind"): "there is no other link yet",
 }
 """Settings whose contract is to change no number, each with the reason. Think twice before you add one."""
+
+OF_WHAT_IS_HELD: dict[str, tuple[float, float]] = {
+    "ingredients.flour.min": (1.5, 3),
+    "ingredients.flour.max": (3, 1.5),
+    "settings.heat.min": (15, 30),
+    "settings.heat.max": (30, 15),
+}
+"""Bounds beside `fixed` (flour at 2, heat at 20), with a value that changes no number and one that refuses what is
+held: they are a check of it, and stay where they are while one override holds an ingredient."""

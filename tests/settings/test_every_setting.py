@@ -18,7 +18,7 @@ from optim.config.optimizers import OptimizerBase
 from optim.config.schema import Config
 from optim.models.space import build_space
 from optim.study.study import build_study
-from tests.settings.cases import CASES, NO_NUMBER, Case, Refusal, Setting
+from tests.settings.cases import CASES, NO_NUMBER, OF_WHAT_IS_HELD, Case, Refusal, Setting
 from tests.settings.studies import OVEN, write_studies
 from tests.settings.test_every_optimizer_and_schedule import covered
 from tests.settings.walk import blocks, is_container
@@ -119,3 +119,13 @@ def test_every_setting_changes_something(setting: Setting, studies: Studies) -> 
     changed = studies.load(case.study, *case.first, case.change)
     assert changed != studies.load(case.study, *case.first)
     assert case.seen(changed) != studies.before(case), f"{named(setting)} changes nothing: refuse it, or say so"
+
+
+@pytest.mark.parametrize("path", OF_WHAT_IS_HELD)
+def test_a_bound_of_what_is_held_checks_its_value_and_does_no_more(path: str, studies: Studies) -> None:
+    inside, outside = OF_WHAT_IS_HELD[path]
+    held = ("ingredients.flour.fixed=2", "settings.heat.fixed=20")
+    space = build_space(studies.load(OVEN, *held))
+    assert repr(build_space(studies.load(OVEN, *held, f"{path}={inside}"))) == repr(space)
+    with pytest.raises(UserError, match="is outside"):
+        studies.load(OVEN, *held, f"{path}={outside}")

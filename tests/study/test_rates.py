@@ -181,7 +181,8 @@ def test_every_schedule_with_a_warmup_is_known(warnings_of: Warnings, schedule: 
 
 
 def test_a_schedule_that_begins_at_its_peak_has_no_warmup(warnings_of: Warnings) -> None:
-    assert warnings_of(rate("warmup_constant_schedule", init_value=0.1, peak_value=0.1, warmup_steps=400)) == ()
+    flat = rate("warmup_constant_schedule", init_value=0.1, peak_value=0.1, warmup_steps=400)
+    assert warnings_of(flat) == (constant(0.1),)
 
 
 def test_a_warmup_within_joined_schedules_is_told_by_its_place(warnings_of: Warnings) -> None:
@@ -250,6 +251,41 @@ def test_parts_that_change_a_rate_are_not_told(warnings_of: Warnings) -> None:
     decay = rate("exponential_decay", **DECAY, end_value=0.03, staircase="true", transition_begin=10)
     assert warnings_of(decay) == ()
     assert warnings_of(rate("exponential_decay", **DECAY, end_value=0.01), 400) == ()
+
+
+def constant(value: float, length: int = 300) -> str:
+    return (
+        f"stages.bake.optimizer.learning_rate is {value:g} at every one of the {length} steps: the schedule has no "
+        "effect; let it begin and change within the stage, or give that number"
+    )
+
+
+LATE = {"init_value": 0.1, "end_value": 0.01, "transition_steps": 100, "transition_begin": 300}
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        rate("linear_schedule", **LATE),
+        rate("exponential_decay", init_value=0.1, transition_steps=301, decay_rate=0.5, staircase="true"),
+    ],
+)
+def test_a_schedule_that_is_constant_while_its_stage_lasts_is_told(warnings_of: Warnings, schedule: str) -> None:
+    assert constant(0.1) in warnings_of(schedule)
+    assert warnings_of(schedule, 400) == ()
+
+
+def test_a_schedule_that_grows_without_bound_is_told(warnings_of: Warnings) -> None:
+    (found,) = warnings_of(rate("exponential_decay", init_value=1, transition_steps=1, decay_rate=1e30))
+    assert "learning_rate is not finite at some of the 300 steps" in found
+
+
+def test_a_cycle_without_a_step_for_its_peak_is_told(warnings_of: Warnings) -> None:
+    """Between shares of 0.3 and 0.4 of two steps there is none; of twenty there are two."""
+    cycle = {"peak_value": 0.1, "pct_start": 0.3, "pct_final": 0.4}
+    (found,) = warnings_of(rate("linear_onecycle_schedule", transition_steps=2, **cycle))
+    assert "in a cycle of 2 steps pct_start and pct_final are the same step, so that its peak is left out" in found
+    assert warnings_of(rate("linear_onecycle_schedule", transition_steps=20, **cycle)) == ()
 
 
 def test_the_precision_of_the_run_is_left_as_it_is(warnings_of: Warnings) -> None:

@@ -9,12 +9,33 @@ from collections.abc import Iterator
 from typing import Any
 
 from optim.config.block import Block
-from optim.config.checks import bake, data, effects, fit, ingredients, model, optimizers, order, run, settings, sizes
+from optim.config.checks import (
+    bake,
+    data,
+    effects,
+    fit,
+    ingredients,
+    model,
+    numbers,
+    optimizers,
+    order,
+    run,
+    settings,
+    sizes,
+)
 from optim.config.schema import Config
 from optim.config.source import Finding, KeyPath
 
 CHECKS = (*ingredients.CHECKS, *settings.CHECKS, *data.CHECKS, *model.CHECKS, *run.CHECKS, *sizes.CHECKS)
-STAGE_CHECKS = (*optimizers.CHECKS, *order.CHECKS, *fit.CHECKS, *bake.CHECKS, *effects.CHECKS, *sizes.STAGE_CHECKS)
+STAGE_CHECKS = (
+    *optimizers.CHECKS,
+    *order.CHECKS,
+    *fit.CHECKS,
+    *bake.CHECKS,
+    *effects.CHECKS,
+    *numbers.CHECKS,
+    *sizes.STAGE_CHECKS,
+)
 
 
 def check(config: Config, *, partial: bool = False) -> list[Finding]:

@@ -116,7 +116,10 @@ def own_columns(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding
     """The columns that the user's own score reads can exist."""
     if isinstance(stage, Bake) and isinstance(stage.score, OwnScore):
         for index, column in enumerate(stage.score.columns):
-            yield from _column(config, (*path, "score", "columns", index), column)
+            if column in stage.score.columns[:index]:
+                yield (*path, "score", "columns", index), f"`{column}` is given twice: remove one"
+            else:
+                yield from _column(config, (*path, "score", "columns", index), column)
 
 
 def cost(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:

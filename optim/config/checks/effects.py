@@ -66,23 +66,6 @@ def starts(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
             yield (*path, "starts", index), f"is the recipe of starts.{first} again, and would end where it ends"
 
 
-def nesterov(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """Nesterov's momentum is one of the momentum."""
-    given = stage.optimizer.parameters()
-    if given.get("nesterov") and "momentum" in given and not given["momentum"]:
-        yield (
-            (*path, "optimizer", "nesterov"),
-            "has no effect without momentum: give `momentum`, such as 0.9, or remove it",
-        )
-
-
-def noise(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """Noise that falls is there."""
-    optimizer = stage.optimizer
-    if optimizer.name == "noisy_sgd" and optimizer.parameters()["eta"] == 0 and is_given(optimizer, "gamma"):
-        yield (*path, "optimizer", "gamma"), "has no effect, as `eta` is 0 and there is no noise: remove it"
-
-
 def signs(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """What scales a gradient, or bounds it by a positive number, leaves the signs as they are."""
     optimizer = stage.optimizer
@@ -97,11 +80,4 @@ def signs(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
             yield (*path, "optimizer", "limits", name), reason
 
 
-def rectified(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """RAdam's rectification takes the root of (ρ − 4)(ρ − 2), where ρ ≥ threshold grows from 1 (Liu et al. 2020)."""
-    if stage.optimizer.name == "radam" and stage.optimizer.parameters()["threshold"] < 4:
-        reason = "below 4 the first updates would divide by the root of a negative number: use 4 or more"
-        yield (*path, "optimizer", "threshold"), reason
-
-
-CHECKS = (cost, held, starts, nesterov, noise, signs, rectified)
+CHECKS = (cost, held, starts, signs)
