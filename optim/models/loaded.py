@@ -21,8 +21,10 @@ def modules_loaded_since(before: Mapping[str, ModuleType], named: Collection[Pat
         named: the files that the config names.
 
     Returns:
-        The modules, in the order of their files.
+        The modules, in the order of their files; none where no file is named.
     """
+    if not named:
+        return ()
     known = list(sys.modules.items())
     waiting = [module for name, module in known if before.get(name) is not module and _is_own(module)]
     waiting += [module for _, module in known if _is_own(module) and file_of(module) in named]
@@ -41,4 +43,4 @@ def _is_own(module: object) -> bool:
     if not isinstance(module, ModuleType):
         return False
     file = file_of(module)
-    return file is not None and file.is_file() and not in_environment(file)
+    return file is not None and not in_environment(file) and file.is_file()
