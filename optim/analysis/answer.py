@@ -31,7 +31,8 @@ from optim.analysis.uncertainty import Scores
 from optim.analysis.verdicts import CHECKED, NOT_KNOWN, Caveat, Status, worst
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
-from optim.study.stage import Stage, first_member
+from optim.models import arrays
+from optim.study.stage import Stage
 from optim.study.state import State
 from optim.study.study import Study
 
@@ -68,7 +69,7 @@ def answer(
         chosen_end: where a stage was ended by hindsight, if one was.
     """
     examiners = examiners or Examiners(study)
-    member = first_member(state.parameters["model"])
+    member = arrays.member(state.parameters["model"], 0)
     bakes = [stage for stage in study.stages if stage.bakes]
     main, others = _fits(study)
     of_others = [examiners(stage).findings(member, ended=ended(stage, chosen_end)) for stage in others]

@@ -16,7 +16,7 @@ from optim.autodiff.trees import outline, real_point, real_scalar
 Series = Callable[[Float[Array, ""]], tuple[Float[Array, ""], ...]]
 
 
-def derivatives(f: Callable[[Any], ArrayLike], order: int) -> Callable[[ArrayLike], Float[Array, "order *s"]]:
+def derivatives(f: Callable[[Any], ArrayLike], order: int) -> Callable[[ArrayLike], Float[Array, " order *s"]]:
     """The derivatives of a function of one number, from the first on, as a function of the number.
 
     Forward mode nested `order` times: custom rules are respected, and the work grows as 2^order, so it is for the first
@@ -47,7 +47,7 @@ def derivatives(f: Callable[[Any], ArrayLike], order: int) -> Callable[[ArrayLik
             series = _extended(series)
         return jnp.stack(series(x)[1:])
 
-    def at(x: ArrayLike) -> Float[Array, "order *s"]:
+    def at(x: ArrayLike) -> Float[Array, "order *s"]:  # noqa: F821 (a shape)
         if not jax.tree_util.all_leaves([x]):
             raise TypeError(f"these are derivatives of a function of one number: the point is {outline(x)}")
         return jnp.moveaxis(jnp.vectorize(at_one, signature="()->(order)")(real_point(x)), -1, 0)

@@ -23,7 +23,7 @@ def has(table: Table, names: Iterable[str], findings: Findings) -> bool:
     return not missing
 
 
-def numbers(table: Table, column: str, findings: Findings) -> Float64[np.ndarray, "rows"]:
+def numbers(table: Table, column: str, findings: Findings) -> Float64[np.ndarray, " rows"]:
     """A column of finite numbers; every other cell is a problem, and NaN in the array."""
     values = as_numbers(table.frame[column])
     cells, array = table.frame[column], values.to_numpy()
@@ -61,7 +61,7 @@ def as_text(cells: pl.Series) -> pl.Series:
 def refuse_outside(
     table: Table,
     column: str,
-    values: Float64[np.ndarray, "rows"],
+    values: Float64[np.ndarray, " rows"],
     limits: tuple[float, float],
     rule: str,
     findings: Findings,

@@ -15,16 +15,16 @@ class Bounds:
     """Least and greatest amount of each ingredient, in its unit; equal for one that is fixed."""
 
     names: tuple[str, ...]
-    low: Float64[np.ndarray, "ingredients"]
-    high: Float64[np.ndarray, "ingredients"]
+    low: Float64[np.ndarray, " ingredients"]
+    high: Float64[np.ndarray, " ingredients"]
 
     @property
-    def range(self) -> Float64[np.ndarray, "ingredients"]:
+    def range(self) -> Float64[np.ndarray, " ingredients"]:
         """Width of the bounds."""
         return self.high - self.low
 
     @property
-    def free(self) -> Bool[np.ndarray, "ingredients"]:
+    def free(self) -> Bool[np.ndarray, " ingredients"]:
         """Which ingredients can vary."""
         return self.range > 0
 
@@ -60,7 +60,7 @@ def designed_recipes(
 
 
 def onto_total(
-    unit: Float64[np.ndarray, "recipes free"], weights: Float64[np.ndarray, "free"], total: float
+    unit: Float64[np.ndarray, "recipes free"], weights: Float64[np.ndarray, " free"], total: float
 ) -> Float64[np.ndarray, "recipes free"]:
     """The nearest points of the unit cube whose weighted sum is `total`.
 

@@ -43,7 +43,7 @@ class Findings:
         self._found.setdefault(label, []).append((-1, problem))
         self._count += 1
 
-    def add_rows(self, table: Rows, column: str, bad: Bool[np.ndarray, "rows"], message: Callable[[int], str]) -> None:
+    def add_rows(self, table: Rows, column: str, bad: Bool[np.ndarray, " rows"], message: Callable[[int], str]) -> None:
         """Add a problem for each row of a table that is marked as bad.
 
         Args:

@@ -63,7 +63,7 @@ def steps_per_epoch(units: int, batch: int) -> int:
 
 def batch_at(
     seed: UInt32[Array, ""], position: Int32[Array, ""], units: int, batch: int
-) -> tuple[Int32[Array, "{batch}"], Bool[Array, "{batch}"]]:
+) -> tuple[Int32[Array, " {batch}"], Bool[Array, " {batch}"]]:
     """The units of the batch at a position of the data order.
 
     Args:

@@ -27,17 +27,17 @@ class Panel:
     """Names of the ingredients, in the order of the config."""
     amounts: Float64[np.ndarray, "recipes ingredients"]
     """Amounts of each recipe, in each ingredient's unit."""
-    offsets: Int32[np.ndarray, "customers_and_1"]
+    offsets: Int32[np.ndarray, " customers_and_1"]
     """Where each customer's responses begin; the last entry is the number of responses."""
-    recipe: Int32[np.ndarray, "responses"]
+    recipe: Int32[np.ndarray, " responses"]
     """Index of the recipe that was tasted."""
-    like: Bool[np.ndarray, "responses"]
+    like: Bool[np.ndarray, " responses"]
     """Whether it was liked."""
-    held_out: Bool[np.ndarray, "responses"]
+    held_out: Bool[np.ndarray, " responses"]
     """Whether the response is kept from the fit, for evaluation."""
-    properties: Mapping[str, Float64[np.ndarray, "recipes"]] = field(default_factory=dict)
+    properties: Mapping[str, Float64[np.ndarray, " recipes"]] = field(default_factory=dict)
     """Measured properties of the recipes, by name; never NaN."""
-    columns: Mapping[str, Shaped[np.ndarray, "customers"]] = field(default_factory=dict)
+    columns: Mapping[str, Shaped[np.ndarray, " customers"]] = field(default_factory=dict)
     """What is known of each customer, by column: float64 for numbers, str for text."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the bytes of each table, by its key in the config; of the arrays for simulated customers."""
@@ -81,11 +81,11 @@ class Panel:
         asked[self.recipe[~self.held_out]] = True  # many times faster than np.unique
         return np.flatnonzero(asked).astype(np.int32)
 
-    def customer_of_response(self) -> Int32[np.ndarray, "responses"]:
+    def customer_of_response(self) -> Int32[np.ndarray, " responses"]:
         """Index of the customer who gave each response."""
         return np.repeat(np.arange(self.number_of_customers, dtype=np.int32), np.diff(self.offsets))
 
-    def of_customers(self, chosen: Bool[np.ndarray, "customers"]) -> Panel:
+    def of_customers(self, chosen: Bool[np.ndarray, " customers"]) -> Panel:
         """The panel of some customers, with all their responses; every recipe stays."""
         if chosen.all():
             return self
@@ -108,11 +108,11 @@ def assemble(
     recipes: Sequence[str],
     ingredients: Sequence[str],
     amounts: Float64[np.ndarray, "recipes ingredients"],
-    customer: Int[np.ndarray, "responses"],
-    recipe: Int[np.ndarray, "responses"],
-    like: Bool[np.ndarray, "responses"],
-    properties: Mapping[str, Float64[np.ndarray, "recipes"]],
-    columns: Mapping[str, Shaped[np.ndarray, "customers"]],
+    customer: Int[np.ndarray, " responses"],
+    recipe: Int[np.ndarray, " responses"],
+    like: Bool[np.ndarray, " responses"],
+    properties: Mapping[str, Float64[np.ndarray, " recipes"]],
+    columns: Mapping[str, Shaped[np.ndarray, " customers"]],
     digests: Mapping[str, str],
     headers: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Panel:

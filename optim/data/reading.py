@@ -31,7 +31,7 @@ class Table:
     """The file, as the config names it."""
     frame: pl.DataFrame
     """The columns: text throughout for CSV. Empty cells are null."""
-    record: Int[np.ndarray, "rows"]
+    record: Int[np.ndarray, " rows"]
     """Number of each row in the file, counted from 0 after the header, rows without a value included."""
     content: bytes
     """The bytes of the file."""
@@ -94,7 +94,7 @@ def read(path: str, findings: Findings) -> Table | None:
     return table
 
 
-def lines_of(content: bytes) -> Int[np.ndarray, "records"]:
+def lines_of(content: bytes) -> Int[np.ndarray, " records"]:
     """The line on which each record of a CSV file begins: the header first, then all others, blank lines included.
 
     A record ends where a line ends outside quotation marks, as it does for polars, which skips what is blank before
@@ -167,7 +167,7 @@ def _has_twins(path: str, frame: pl.DataFrame, findings: Findings) -> bool:
     return bool(twins)
 
 
-def _tidied(frame: pl.DataFrame) -> tuple[pl.DataFrame, Int[np.ndarray, "rows"]]:
+def _tidied(frame: pl.DataFrame) -> tuple[pl.DataFrame, Int[np.ndarray, " rows"]]:
     """Strip blanks around names and text; leave out rows without a value, and say which rows stay."""
     # Lists, structures and bytes, which Parquet can hold, are neither numbers nor names.
     plain = frame.select(~(selectors.nested() | selectors.binary() | selectors.object()))

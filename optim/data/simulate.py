@@ -70,7 +70,7 @@ def simulate(config: Config) -> tuple[Panel, dict[str, Any]]:
     return split(panel, config), _truth(config, spec, bounds, segment, ideals, panel)
 
 
-def largest_remainder(shares: Float64[np.ndarray, "segments"], total: int) -> Int64[np.ndarray, "segments"]:
+def largest_remainder(shares: Float64[np.ndarray, " segments"], total: int) -> Int64[np.ndarray, " segments"]:
     """Whole numbers proportional to the shares that sum to the total exactly (method of the largest remainder)."""
     exact = shares / shares.sum() * total
     counts = np.floor(exact).astype(np.int64)
@@ -92,7 +92,7 @@ def tastings(
 
 
 def _ideals(
-    spec: Simulate, bounds: Bounds, segment: Int[np.ndarray, "customers"], seed: int
+    spec: Simulate, bounds: Bounds, segment: Int[np.ndarray, " customers"], seed: int
 ) -> Float64[np.ndarray, "customers free"]:
     """Each customer's own ideal amounts of the free ingredients."""
     free = [name for name, is_free in zip(bounds.names, bounds.free, strict=True) if is_free]
@@ -101,7 +101,7 @@ def _ideals(
     return of_segment[segment] + spec.spread * bounds.range[bounds.free] * deviation
 
 
-def _likes(utility: Float64[np.ndarray, "responses"], seed: int) -> Bool[np.ndarray, "responses"]:
+def _likes(utility: Float64[np.ndarray, " responses"], seed: int) -> Bool[np.ndarray, " responses"]:
     """Bernoulli draws with probability σ(utility)."""
 
     return stream(seed, "likes").random(len(utility)) < 0.5 * (1.0 + np.tanh(utility / 2.0))
@@ -113,7 +113,7 @@ def _names(kind: str, count: int, digits: int) -> list[str]:
     return [f"{kind}-{number:0{digits}d}" for number in range(1, count + 1)]
 
 
-def _refuse_one_class(like: Bool[np.ndarray, "responses"], spec: Simulate) -> None:
+def _refuse_one_class(like: Bool[np.ndarray, " responses"], spec: Simulate) -> None:
     """A panel in which all responses are the same teaches nothing."""
     if like.any() and not like.all():
         return
@@ -137,7 +137,7 @@ def _truth(
     config: Config,
     spec: Simulate,
     bounds: Bounds,
-    segment: Int[np.ndarray, "customers"],
+    segment: Int[np.ndarray, " customers"],
     ideals: Float64[np.ndarray, "customers free"],
     panel: Panel,
 ) -> dict[str, Any]:

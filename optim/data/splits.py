@@ -17,7 +17,7 @@ from optim.data.streams import stream
 PLACE = "data.evaluation"
 
 
-def held_out(seed: int, offsets: Int32[np.ndarray, "customers_and_1"], share: float) -> Bool[np.ndarray, "responses"]:
+def held_out(seed: int, offsets: Int32[np.ndarray, " customers_and_1"], share: float) -> Bool[np.ndarray, " responses"]:
     """Draw the held-out responses of each customer at random.
 
     A customer with n responses holds out `share * n` of them, rounded down or up at random so that the share is right
@@ -42,8 +42,8 @@ def held_out(seed: int, offsets: Int32[np.ndarray, "customers_and_1"], share: fl
 
 
 def held_out_whole(
-    seed: int, name: str, unit: Int[np.ndarray, "responses"], share: float
-) -> Bool[np.ndarray, "responses"]:
+    seed: int, name: str, unit: Int[np.ndarray, " responses"], share: float
+) -> Bool[np.ndarray, " responses"]:
     """Hold out every response of some units (recipes or customers), drawn at random among those that have any.
 
     Of n units the whole number nearest to `share * n` is held out, but at least one, and at least one is kept. With
@@ -81,7 +81,7 @@ def split(panel: Panel, config: Config) -> Panel:
     return parted
 
 
-def _drawn(panel: Panel, seed: int, evaluation: Split) -> Bool[np.ndarray, "responses"]:
+def _drawn(panel: Panel, seed: int, evaluation: Split) -> Bool[np.ndarray, " responses"]:
     """The responses to hold out.
 
     Raises:
@@ -107,7 +107,7 @@ def _drawn(panel: Panel, seed: int, evaluation: Split) -> Bool[np.ndarray, "resp
     return held_out_whole(seed, f"held out {evaluation.by}s", unit, evaluation.share)
 
 
-def _recipes(panel: Panel) -> tuple[Int[np.ndarray, "responses"], str]:
+def _recipes(panel: Panel) -> tuple[Int[np.ndarray, " responses"], str]:
     """The recipe of each response, and what to say of them if it is always the same.
 
     Recipes of the same amounts are one: a recipe whose twin stays in the fit would not be new to it.
@@ -116,7 +116,7 @@ def _recipes(panel: Panel) -> tuple[Int[np.ndarray, "responses"], str]:
     return recipe.reshape(-1)[panel.recipe], f"about the amounts of one recipe, `{panel.recipes[panel.recipe[0]]}`"
 
 
-def _customers(panel: Panel) -> tuple[Int[np.ndarray, "responses"], str]:
+def _customers(panel: Panel) -> tuple[Int[np.ndarray, " responses"], str]:
     """The customer of each response, and what to say of them if it is always the same."""
     customer = panel.customer_of_response()
     return customer, f"by one customer, `{panel.customers[customer[0]]}`"

@@ -26,7 +26,7 @@ class Recipes:
     table: Table
     ids: pl.Series
     amounts: Float64[np.ndarray, "recipes ingredients"]
-    properties: dict[str, Float64[np.ndarray, "recipes"]]
+    properties: dict[str, Float64[np.ndarray, " recipes"]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Customers:
 
     table: Table
     ids: pl.Series
-    columns: dict[str, Shaped[np.ndarray, "customers"]]
+    columns: dict[str, Shaped[np.ndarray, " customers"]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Ratings:
     table: Table
     customer: pl.Series
     recipe: pl.Series
-    like: Bool[np.ndarray, "responses"]
+    like: Bool[np.ndarray, " responses"]
 
 
 def load_panel(config: Config) -> Panel:
@@ -104,7 +104,7 @@ def _recipes(table: Table | None, ingredients: tuple[str, ...], needs: Needs, fi
     return Recipes(table, ids, np.stack(amounts, axis=1), properties | _numeric(table, others))
 
 
-def _amounts(table: Table, name: str, findings: Findings) -> Float64[np.ndarray, "recipes"]:
+def _amounts(table: Table, name: str, findings: Findings) -> Float64[np.ndarray, " recipes"]:
     """The amounts of an ingredient."""
     amounts = numbers(table, name, findings)
     refuse_outside(table, name, amounts, (0.0, np.inf), "an amount is 0 or more", findings)
@@ -182,13 +182,13 @@ def _panel(ingredients: tuple[str, ...], recipes: Recipes, customers: Customers 
     )
 
 
-def _index(ids: pl.Series, known: pl.Series) -> Int32[np.ndarray, "rows"]:
+def _index(ids: pl.Series, known: pl.Series) -> Int32[np.ndarray, " rows"]:
     """Where each id stands among the known ones."""
     found = ids.replace_strict(known, np.arange(len(known), dtype=np.int32), return_dtype=pl.Int32)
     return found.to_numpy().astype(np.int32)
 
 
-def _numeric(table: Table, names: list[str]) -> dict[str, Float64[np.ndarray, "rows"]]:
+def _numeric(table: Table, names: list[str]) -> dict[str, Float64[np.ndarray, " rows"]]:
     """Those columns that hold finite numbers throughout."""
     columns = {name: as_numbers(table.frame[name]) for name in names}
     return {
@@ -198,6 +198,6 @@ def _numeric(table: Table, names: list[str]) -> dict[str, Float64[np.ndarray, "r
     }
 
 
-def _text(cells: pl.Series) -> Shaped[np.ndarray, "rows"]:
+def _text(cells: pl.Series) -> Shaped[np.ndarray, " rows"]:
     """Text as an array; an empty cell is empty text."""
     return np.array(cells.fill_null("").to_list(), dtype=str)

@@ -28,6 +28,7 @@ from optim.losses.scores import (
     WatchedCustomer,
     WatchedRecipe,
 )
+from optim.models.arrays import on_device
 from optim.models.cake import Cake
 from optim.models.functional import Functional
 from optim.models.likelihood import LikelihoodModel
@@ -108,12 +109,12 @@ class CakeObjective:
 
     def constants(self, parameters: Parameters) -> CakeConstants:
         audience = self.audience
-        columns = {name: jnp.asarray(values) for name, values in audience.columns.items()}
+        columns = {name: on_device(values) for name, values in audience.columns.items()}
         return CakeConstants(
             model=parameters["model"],
             weights=jax.tree.map(jnp.asarray, self.score.weights),
-            prices=jnp.asarray(self.space.prices),
-            audience=AudienceRows(jnp.asarray(audience.group, jnp.int32), columns, jnp.asarray(audience.weight)),
+            prices=on_device(self.space.prices),
+            audience=AudienceRows(on_device(audience.group.astype(np.int32)), columns, on_device(audience.weight)),
         )
 
     @property

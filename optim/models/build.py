@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PyTree
 from optim.config import schema
 from optim.config.errors import UserError
 from optim.models import properties, utilities
+from optim.models.arrays import float_dtype, on_device, zeros
 from optim.models.cake import NO_SETTINGS, Settings
 from optim.models.features import FeatureMap
 from optim.models.functional import Functional
@@ -231,6 +232,8 @@ def _raw_features(
     feature_map: FeatureMap, property_model: properties.PropertyModel | None, tasted: Tasted
 ) -> Float[np.ndarray, "recipes k"]:
     """Features of the tasted recipes in the user's units, in the precision that is set."""
+    if feature_map.chosen == ("amounts",):  # of a million recipes, a copy to the device and back
+        return tasted.amounts.astype(float_dtype())
     features = jax.jit(jax.vmap(feature_map))
     return np.asarray(features(jnp.asarray(tasted.amounts), _properties(property_model, tasted)))
 
@@ -247,11 +250,11 @@ def _varies_in_double(
 def _properties(property_model: properties.PropertyModel | None, tasted: Tasted) -> Float[jax.Array, "recipes p"]:
     """Properties of the tasted recipes: as measured where the model is fitted to them, else as the formula says."""
     if property_model is None:
-        return jnp.zeros((len(tasted.amounts), 0))
+        return zeros(len(tasted.amounts), 0)
     if all(name in tasted.properties for name in property_model.names) and not isinstance(
         property_model, properties.Bakery
     ):
-        return jnp.asarray(np.stack([tasted.properties[name] for name in property_model.names], axis=1))
+        return on_device(np.stack([tasted.properties[name] for name in property_model.names], axis=1))
     computed: Array = jax.jit(jax.vmap(property_model))(jnp.asarray(tasted.amounts))
     return computed
 

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from optim.models.arrays import on_device
 from optim.models.cake import NO_SETTINGS, Settings
 from optim.models.features import FeatureMap
 from optim.models.links import Logit
@@ -46,7 +47,7 @@ class LikelihoodModel(nnx.Module):
         self.utility = utility
         self.link = link
         self.feature_map = feature_map
-        self.center, self.scale = Statistic(jnp.asarray(center)), Statistic(jnp.asarray(scale))
+        self.center, self.scale = Statistic(on_device(center)), Statistic(on_device(scale))
 
     def properties_of(self, amounts: Float[Array, " n"], settings: Settings = NO_SETTINGS) -> Float[Array, " p"]:
         """Properties of one recipe; of length 0 without a property model."""

@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from optim.autodiff import power_with_floored_slope
+from optim.models.arrays import float_dtype, on_device, zeros
 from optim.models.cake import Settings
 from optim.models.features import fractions
 from optim.models.variables import Statistic
@@ -79,8 +80,8 @@ class ScheffeMixture(nnx.Module):
         pairs = list(combinations(range(ingredients), 2)) if degree == 2 else []
         self.left = tuple(i for i, _ in pairs)
         self.right = tuple(j for _, j in pairs)
-        self.weights = nnx.Param(jnp.zeros((len(self.names), ingredients + len(pairs))))
-        self.center, self.scale = Statistic(jnp.asarray(center)), Statistic(jnp.asarray(scale))
+        self.weights = nnx.Param(zeros(len(self.names), ingredients + len(pairs)))
+        self.center, self.scale = Statistic(on_device(center)), Statistic(on_device(scale))
 
     def __call__(self, amounts: Float[Array, " n"]) -> Float[Array, " properties"]:
         x = fractions(amounts)
@@ -102,9 +103,9 @@ class PropertyNetwork(nnx.Module):
     ) -> None:
         self.names = tuple(names)
         spread = amounts.std(axis=0)
-        self.middle = Statistic(jnp.asarray(amounts.mean(axis=0)))
-        self.spread = Statistic(jnp.asarray(np.where(spread > 0, spread, 1.0)))
-        self.center, self.scale = Statistic(jnp.asarray(center)), Statistic(jnp.asarray(scale))
+        self.middle = Statistic(on_device(amounts.mean(axis=0)))
+        self.spread = Statistic(on_device(np.where(spread > 0, spread, 1.0)))
+        self.center, self.scale = Statistic(on_device(center)), Statistic(on_device(scale))
         self.network = Perceptron(amounts.shape[1], hidden, len(self.names), rngs=rngs)
 
     def __call__(self, amounts: Float[Array, " n"]) -> Float[Array, " properties"]:
@@ -117,8 +118,7 @@ class Perceptron(nnx.Module):
 
     def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, *, rngs: nnx.Rngs) -> None:
         widths = [inputs, *hidden, outputs]
-        dtype = jnp.zeros(()).dtype  # the run's precision
-        self.layers = nnx.List([nnx.Linear(a, b, param_dtype=dtype, rngs=rngs) for a, b in pairwise(widths)])
+        self.layers = nnx.List([nnx.Linear(a, b, param_dtype=float_dtype(), rngs=rngs) for a, b in pairwise(widths)])
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         for layer in self.layers[:-1]:

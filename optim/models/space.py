@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from optim.config.naming import parts
 from optim.config.schema import Config, Setting
+from optim.models.arrays import on_device, zeros
 from optim.models.cake import Cake
 
 
@@ -72,11 +71,9 @@ class RecipeSpace:
 
     def cake(self) -> Cake:
         """An untrained cake of this space."""
-        zero = jnp.zeros(())
-        settings = {
-            name: jax.lax.complex(zero, zero) if one.is_complex else zero for name, one in self.settings.items()
-        }
-        return Cake(jnp.zeros(len(self.names)), settings)
+        zero = {True: on_device(0j), False: on_device(0.0)}
+        settings = {name: zero[one.is_complex] for name, one in self.settings.items()}
+        return Cake(zeros(len(self.names)), settings)
 
 
 def widths(lower: Float[np.ndarray, " n"], upper: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

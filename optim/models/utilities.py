@@ -16,6 +16,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from optim.models.arrays import zeros
 from optim.models.properties import Perceptron
 
 
@@ -40,8 +41,8 @@ class LinearUtility(nnx.Module):
     """
 
     def __init__(self, features: int, groups: int, intercept: bool) -> None:
-        self.weights = nnx.Param(jnp.zeros((groups, features)))
-        self.bias = nnx.Param(jnp.zeros(groups)) if intercept else None
+        self.weights = nnx.Param(zeros(groups, features))
+        self.bias = nnx.Param(zeros(groups)) if intercept else None
 
     def __call__(self, features: Float[Array, " k"], group: Int[Array, ""]) -> Float[Array, ""]:
         utility = jnp.sum(of_group(self.weights, group) * features)
@@ -58,9 +59,9 @@ class QuadraticUtility(nnx.Module):
         pairs = [(i, j) for i in range(features) for j in range(i, features) if i != j or squares[i]]
         self.left = tuple(i for i, _ in pairs)
         self.right = tuple(j for _, j in pairs)
-        self.weights = nnx.Param(jnp.zeros((groups, features)))
-        self.products = nnx.Param(jnp.zeros((groups, len(pairs))))
-        self.bias = nnx.Param(jnp.zeros(groups)) if intercept else None
+        self.weights = nnx.Param(zeros(groups, features))
+        self.products = nnx.Param(zeros(groups, len(pairs)))
+        self.bias = nnx.Param(zeros(groups)) if intercept else None
 
     def __call__(self, features: Float[Array, " k"], group: Int[Array, ""]) -> Float[Array, ""]:
         products = features[np.array(self.left, int)] * features[np.array(self.right, int)]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from optim.models.arrays import on_device
 from optim.models.space import RecipeSpace
 
 ROUNDING = 4.0
@@ -35,8 +36,8 @@ class Bounds(NamedTuple):
 
 def bounds_of(space: RecipeSpace) -> Bounds:
     """The bounds of the amounts of a recipe space, in the run's precision."""
-    total = None if space.total is None else jnp.asarray(space.total, jnp.zeros(()).dtype)
-    return Bounds(jnp.asarray(space.lower), jnp.asarray(space.upper), jnp.asarray(space.ranges), total)
+    total = None if space.total is None else on_device(space.total)
+    return Bounds(on_device(space.lower), on_device(space.upper), on_device(space.ranges), total)
 
 
 def project(point: Float[Array, " n"], bounds: Bounds) -> Float[Array, " n"]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from optim.models.arrays import on_device
 from optim.models.space import RecipeSpace, widths
 from optim.optimize import projection
 from optim.optimize.projection import Bounds, bounds_of
@@ -38,7 +39,7 @@ def region_of(space: RecipeSpace) -> Region:
     if not space.settings:
         return Region(bounds_of(space), None)
     lower, upper = (side[len(space.names) :] for side in space.bounds)
-    bounds = Bounds(jnp.asarray(lower), jnp.asarray(upper), jnp.asarray(widths(lower, upper)), None)
+    bounds = Bounds(on_device(lower), on_device(upper), on_device(widths(lower, upper)), None)
     return Region(bounds_of(space), bounds)
 
 

@@ -18,6 +18,7 @@ from optim.autodiff.failures import raised_inside
 from optim.config.digests import digest_of_text
 from optim.config.dumping import as_mapping, dump
 from optim.config.schema import Config
+from optim.models.arrays import member
 from optim.runs.checkpoints import Checkpoints, Restored
 from optim.runs.curves import Curves, open_curves
 from optim.runs.directory import RunDirectory
@@ -29,7 +30,7 @@ from optim.runs.scalars import worth_table
 from optim.runs.settling import SettlingCurve
 from optim.runs.signals import StopSignal
 from optim.runs.sinks import RunSinks
-from optim.study.stage import first_member, initial_state
+from optim.study.stage import initial_state
 from optim.study.state import State, place
 from optim.study.study import Study
 from optim.train.loop import Loop, NonFiniteError, StopError
@@ -215,7 +216,7 @@ class Session:
             result = answer(self.study, state, self.examiners, self.forewarned, self.info.chosen_end)
         except NoAnswerError as error:
             raise DivergedError(f"{error}. {_REMEDY}") from error
-        arrays = parameter_arrays(self.study, first_member(state.parameters["model"]))
+        arrays = parameter_arrays(self.study, member(state.parameters["model"], 0))
         if arrays:
             write_parameters(self.directory.parameters, arrays)
             result["parameters_file"] = self.directory.parameters.name

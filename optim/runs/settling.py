@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-
 from optim.analysis.fit_findings import Examiners
+from optim.models.arrays import member
 from optim.study.stage import Stage
 from optim.study.state import State
 
@@ -20,6 +18,6 @@ class SettlingCurve:
         """The point of a checkpoint by its tag; none for a bake, nor where δ is not to be had."""
         if stage.bakes:
             return {}
-        model = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), state.parameters["model"])
+        model = member(state.parameters["model"], 0)
         delta = self._examiners(stage).delta(model)
         return {} if delta is None else {f"{stage.name}/delta": delta}

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree, UInt32
 
 from optim.losses.objective import Objective, Parameters, batch_loss
+from optim.models.arrays import float_dtype, on_device
 from optim.models.flat import Flat
 from optim.optimize.chains import initialise
 from optim.optimize.region import Region
@@ -110,7 +112,7 @@ class Stage:
 
     def constants(self, parameters: Parameters) -> StageConstants:
         """The stage's constants, given what the stages before it have trained."""
-        member = {"model": jax.jit(first_member)(parameters["model"])}
+        member = {"model": _first_member(parameters["model"])}
         return self.fixed._replace(
             objective=self.objective.constants(member),
             evaluation=None if self.evaluation is None else self.evaluation.constants(member),
@@ -152,7 +154,7 @@ class Stage:
 
     def finish(self, state: State) -> State:
         """The state with which this stage leaves the run: at the best held-out loss, where it watched that one."""
-        steps = (state.step - state.origin).astype(jnp.zeros(()).dtype)
+        steps = (state.step - state.origin).astype(float_dtype())
         shares = {kind: count / steps for kind, count in state.clipped.items()}
         left = Ended(state.parameters["cake"] if self.bakes else None, shares)
         state = state._replace(ended={**state.ended, self.name: left})
@@ -165,17 +167,18 @@ class Stage:
         return state._replace(parameters=self.with_trained(state.parameters, flat.tree(best)))
 
 
+@jax.jit
+def _first_member(parameters: Parameters) -> Parameters:
+    """Parameters without the member axis: those of a fit, which has one member."""
+    return jax.tree.map(lambda leaf: leaf[0], parameters)
+
+
 def held_out_metric(stage: str) -> str:
     """What `checkpoint.best` calls the held-out loss of a stage."""
     return f"{stage}/eval/loss"
 
 
-def first_member(parameters: Parameters) -> Parameters:
-    """Parameters without the member axis: those of a fit, which has one member."""
-    return jax.tree.map(lambda leaf: leaf[0], parameters)
-
-
 def initial_state(parameters: Parameters) -> State:
     """The untouched state: step 0 of a run, before its first stage begins."""
-    zero = jnp.int32(0)
+    zero = on_device(np.int32(0))
     return State(zero, zero, zero, zero, zero, zero, parameters, {}, {}, no_stopping(1, 0), {})

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optim.losses.objective import Parameters
+from optim.models.arrays import on_device
 
 LOSS_FAULT, GRADIENT_FAULT, PARAMETER_FAULT, HELD_OUT_FAULT = 1, 2, 4, 8
 """Bits of `State.fault`: what was not finite."""
@@ -82,11 +83,11 @@ def place(tree: PyTree) -> PyTree:
 
 def no_stopping(members: int, width: int) -> Stopping:
     """Nothing evaluated yet."""
-    infinity = jnp.asarray(jnp.inf, jnp.zeros(()).dtype)
+    infinity = on_device(np.inf)
     return Stopping(
         held_out_loss=infinity,
         best=infinity,
-        stale=jnp.int32(0),
+        stale=on_device(np.int32(0)),
         best_parameters=jnp.zeros((members, width)),
-        stopped=jnp.bool_(False),
+        stopped=on_device(False),
     )

@@ -33,6 +33,7 @@ from optim.losses.objective import Objective, Parameters
 from optim.losses.penalties import build_penalty
 from optim.losses.properties import PropertyObjective
 from optim.losses.scores import build_score
+from optim.models.arrays import member, on_device
 from optim.models.build import Tasted, build_model
 from optim.models.flat import Flat
 from optim.models.functional import Functional
@@ -88,7 +89,7 @@ class Study:
     @property
     def first_member(self) -> Parameters:
         """The initial parameters without the member axis."""
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), self.parameters)
+        return member(self.parameters, 0)
 
     @cached_property
     def asked(self) -> frozenset[int]:
@@ -409,15 +410,15 @@ class _Builder:
         return cake_layout(self.space).tree(starts)
 
     def _constants(self, name: str, block: schema.Fit | schema.Bake) -> StageConstants:
-        optimizer, dtype = block.optimizer, jnp.zeros(()).dtype
+        optimizer = block.optimizer
         limits = None
         if optimizer.limits:
-            limits = jnp.asarray([optimizer.limits.get(name, np.inf) for name in self.space.owners], dtype)
-        scalar = lambda value: None if value is None else jnp.asarray(value, dtype)
+            limits = on_device(np.array([optimizer.limits.get(name, np.inf) for name in self.space.owners]))
+        scalar = lambda value: None if value is None else on_device(value)
         return StageConstants(
             objective=None,
             evaluation=None,
-            order_seed=jnp.asarray(np.uint32(word(self.config.seed, f"{name}/order"))),
+            order_seed=on_device(np.uint32(word(self.config.seed, f"{name}/order"))),
             region=region_of(self.space) if isinstance(block, schema.Bake) else None,
             limits=limits,
             clip_customer_norm=scalar(optimizer.clip_customer_norm),

@@ -134,11 +134,32 @@ def _customer_statistics(
     norms = jnp.where(jnp.isnan(own.norms), jnp.inf, own.norms)
     worst_norms, places = jax.lax.top_k(jnp.where(mask, norms, -1.0), min(WORST, len(norms)))
     return CustomerStatistics(
-        quantiles=jnp.nanquantile(jnp.where(mask, norms, jnp.nan), jnp.array(QUANTILES)),
+        quantiles=quantiles(norms, mask, jnp.array(QUANTILES, norms.dtype)),
         clipped_share=own.clipped_share,
         worst=index[places],
         worst_norms=worst_norms,
     )
+
+
+def quantiles(values: Float[Array, " n"], counts: Bool[Array, " n"], shares: Float[Array, " q"]) -> Float[Array, " q"]:
+    """Quantiles of those values that count, with straight lines between them; NaN where none does.
+
+    Numbers that are not negative are in the order of their bits, and XLA sorts whole numbers on a CPU in a sixth of the
+    time that it takes for floating-point numbers.
+
+    Args:
+        values: 0 or more, or infinite; not NaN.
+        counts: which of them count.
+        shares: from 0 to 1.
+    """
+    bits = {4: jnp.int32, 8: jnp.int64}[values.dtype.itemsize]
+    as_bits = jax.lax.bitcast_convert_type(values, bits)
+    in_order = jnp.sort(jnp.where(counts, as_bits, jnp.iinfo(bits).max))  # of which the last are NaN
+    ranked = jax.lax.bitcast_convert_type(in_order, values.dtype)
+    last = jnp.maximum(jnp.sum(counts, dtype=jnp.int32) - 1, 0)
+    place = shares * last.astype(values.dtype)
+    low, high = (ranked[jnp.minimum(rounded(place).astype(jnp.int32), last)] for rounded in (jnp.floor, jnp.ceil))
+    return jnp.where(low == high, low, low + (high - low) * (place - jnp.floor(place)))
 
 
 def losses_by_unit(

@@ -26,7 +26,7 @@ class Difference(NamedTuple):
 
 def samples_along(
     f: Callable[[Float[Array, " n"]], Float[Array, "*s"]], x: Float[Array, " n"], direction: Float[Array, " n"]
-) -> Float[Array, "samples *s"]:
+) -> Float[Array, " samples *s"]:
     """Values of f at x + step · direction for all steps, then at x − step · direction; traceable.
 
     Args:
@@ -38,7 +38,7 @@ def samples_along(
     return jax.lax.map(lambda step: f(x + step * direction), steps)
 
 
-def difference_of(samples: Float[np.ndarray, "samples *s"]) -> Difference:
+def difference_of(samples: Float[np.ndarray, " samples *s"]) -> Difference:
     """Derivative of f(x + t · direction) with respect to t at 0, from the values of `samples_along`.
 
     Central differences at steps from 2⁻⁸ down to 1e-9, each a quarter of the one before. Three neighbouring steps are
