@@ -415,9 +415,9 @@ def distinct_rows(features: Float64[np.ndarray, "rows k"]) -> int:
 
 
 def _rounded(column: Float64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
-    """To nine digits of the largest entry."""
+    """To nine digits of the largest entry, of which it is a whole number."""
     size = np.abs(column).max(initial=0.0)
-    return np.round(column / (size or 1.0), 9)
+    return np.rint(column * (1e9 / (size or 1.0)))
 
 
 def is_constant(column: Float64[np.ndarray, " rows"]) -> bool:

@@ -150,7 +150,8 @@ def _log_probabilities(utility: Float[np.ndarray, " cells"]) -> _Logs:
     """In double precision."""
     utility = np.asarray(utility, np.float64)
     with np.errstate(invalid="ignore"):  # what is no number stays none, in silence
-        return _Logs(-np.logaddexp(0.0, -utility), -np.logaddexp(0.0, utility))
+        rest = np.log1p(np.exp(-np.abs(utility)))  # log σ(u) = min(u, 0) − log(1 + exp(−|u|)), and u = log-odds
+        return _Logs(np.minimum(utility, 0.0) - rest, np.minimum(-utility, 0.0) - rest)
 
 
 def _logit(likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " cells"]:
@@ -162,8 +163,7 @@ def _logit(likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, " cel
 
 def _sum(counts: Float[np.ndarray, " cells"], values: Float[np.ndarray, " cells"]) -> float:
     """Sum of the values, each so many times: what never happened counts nothing, even where it is infinite."""
-    happened = counts > 0
-    return float(np.sum(counts[happened] * values[happened], dtype=np.float64))
+    return float(np.sum(counts * np.where(counts > 0, values, 0.0), dtype=np.float64))
 
 
 def _weight(likes: Float[np.ndarray, " cells"], dislikes: Float[np.ndarray, " cells"]) -> float:

@@ -119,11 +119,10 @@ def _of_features(study: Study) -> Iterator[_Measure]:
     if study.reads_fitted_properties:
         return
     tasted = panel.recipes_in_fit
-    for name, values in zip(features.names, raw_features(study.model, member, panel.amounts[tasted]).T, strict=True):
-        is_amount = name in study.space.names
-        yield _column(
-            f"ingredients.{name}" if is_amount else f"features.{name}", f"{name} of the tasted recipes", values
-        )
+    values = raw_features(study.model, member, panel.amounts[tasted])
+    for name, low, high in zip(features.names, values.min(axis=0), values.max(axis=0), strict=True):
+        about = f"ingredients.{name}" if name in study.space.names else f"features.{name}"
+        yield _ends(about, f"{name} of the tasted recipes", float(low), float(high))
 
 
 def _of_measured(study: Study, objective: PropertyObjective) -> Iterator[_Measure]:
@@ -136,9 +135,13 @@ def _of_measured(study: Study, objective: PropertyObjective) -> Iterator[_Measur
 
 
 def _column(about: str, what: str, values: Float[np.ndarray, " n"]) -> _Measure:
-    """A column of numbers; one that was always the same has no range."""
-    low = float(np.min(values))
-    return _between(about, what, low, low if is_constant(values) else float(np.max(values)))
+    """A column of numbers."""
+    return _ends(about, what, float(np.min(values)), float(np.max(values)))
+
+
+def _ends(about: str, what: str, low: float, high: float) -> _Measure:
+    """The least and the greatest of numbers; where they are always the same they have no range."""
+    return _between(about, what, low, low if is_constant(np.array([low, high])) else high)
 
 
 def _between(about: str, what: str, low: float, high: float) -> _Measure:

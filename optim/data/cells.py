@@ -27,6 +27,8 @@ def numbers(table: Table, column: str, findings: Findings) -> Float64[np.ndarray
     """A column of finite numbers; every other cell is a problem, and NaN in the array."""
     values = as_numbers(table.frame[column])
     cells, array = table.frame[column], values.to_numpy()
+    if not values.has_nulls() and np.isfinite(array).all():
+        return array.copy()
     empty = cells.is_null().to_numpy()
     wrong = values.is_null().to_numpy() & ~empty
     unbounded = ~np.isfinite(array) & ~wrong & ~empty

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float64, Int32, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
 from optim.config.errors import Problem
 from optim.config.naming import did_you_mean
@@ -43,8 +43,7 @@ class Ratings:
     """The ratings' table, checked; its ids are not matched with the other tables yet."""
 
     table: Table
-    customer: pl.Series
-    recipe: pl.Series
+    ids: dict[str, pl.Series]
     like: Bool[np.ndarray, " responses"]
 
 
@@ -73,14 +72,15 @@ def load_panel(config: Config) -> Panel:
     recipes = _recipes(tables["recipes"], ingredients, needs, findings)
     customers = _customers(tables.get("customers"), needs, findings)
     ratings = _ratings(tables["ratings"], data.like, findings)
-    if ratings and recipes:
-        _refuse_unknown("recipe", ratings.table, ratings.recipe, recipes.table, recipes.ids, findings)
-    if ratings and customers:
-        _refuse_unknown("customer", ratings.table, ratings.customer, customers.table, customers.ids, findings)
+    places: dict[str, pl.Series] = {}
+    for column, table in (("recipe", recipes), ("customer", customers)):
+        if ratings and table:
+            places[column] = _places(ratings.ids[column], table.ids)
+            _refuse_unknown(column, ratings, places[column], table, findings)
     findings.raise_if_any()
     assert recipes is not None
     assert ratings is not None  # what cannot be read is a finding
-    return split(_panel(ingredients, recipes, customers, ratings), config)
+    return split(_panel(ingredients, recipes, customers, ratings, places), config)
 
 
 def _recipes(table: Table | None, ingredients: tuple[str, ...], needs: Needs, findings: Findings) -> Recipes | None:
@@ -144,26 +144,41 @@ def _ratings(table: Table | None, like: Like, findings: Findings) -> Ratings | N
             f"learn; the ratings go from {rating.min():g} to {rating.max():g}"
         )
         findings.add(table.label, Problem(place=table.label, key=like.column, message=message))
-    return Ratings(table, customer, recipe, likes)
+    return Ratings(table, {"customer": customer, "recipe": recipe}, likes)
+
+
+def _places(ids: pl.Series, known: pl.Series) -> pl.Series:
+    """Where each id stands among the known ones, for the first time; null where it does not."""
+    first = pl.DataFrame({"id": known}).with_row_index("place").unique("id", keep="first")
+    return pl.DataFrame({"id": ids}).join(first, on="id", how="left", maintain_order="left")["place"]
 
 
 def _refuse_unknown(
-    column: str, ratings: Table, ids: pl.Series, table: Table, known: pl.Series, findings: Findings
+    column: str, ratings: Ratings, places: pl.Series, of: Recipes | Customers, findings: Findings
 ) -> None:
     """An id in the ratings that its own table lacks is a problem."""
-    unknown = (ids.is_not_null() & ~ids.is_in(known.implode())).to_numpy()
+    ids = ratings.ids[column]
+    unknown = (ids.is_not_null() & places.is_null()).to_numpy()
 
     def message(row: int) -> str:
         # Among numbers the nearest one is no better a guess than any other.
-        hint = "" if ids[row].isdecimal() else did_you_mean(ids[row], known.drop_nulls())
-        return f"there is no {column} {ids[row]!r} in {table.label}{hint}"
+        hint = "" if ids[row].isdecimal() else did_you_mean(ids[row], of.ids.drop_nulls())
+        return f"there is no {column} {ids[row]!r} in {of.table.label}{hint}"
 
-    findings.add_rows(ratings, column, unknown, message)
+    findings.add_rows(ratings.table, column, unknown, message)
 
 
-def _panel(ingredients: tuple[str, ...], recipes: Recipes, customers: Customers | None, ratings: Ratings) -> Panel:
+def _panel(
+    ingredients: tuple[str, ...],
+    recipes: Recipes,
+    customers: Customers | None,
+    ratings: Ratings,
+    places: dict[str, pl.Series],
+) -> Panel:
     """The panel from tables without a problem."""
-    names = customers.ids if customers else ratings.customer.unique(maintain_order=True)
+    who = ratings.ids["customer"]
+    names = customers.ids if customers else who.unique(maintain_order=True)
+    index = lambda places: places.to_numpy().astype(np.int32)
     tables = {"recipes": recipes.table, "ratings": ratings.table}
     if customers:
         tables["customers"] = customers.table
@@ -172,20 +187,14 @@ def _panel(ingredients: tuple[str, ...], recipes: Recipes, customers: Customers 
         recipes=recipes.ids.to_list(),
         ingredients=ingredients,
         amounts=recipes.amounts,
-        customer=_index(ratings.customer, names),
-        recipe=_index(ratings.recipe, recipes.ids),
+        customer=index(places["customer"] if customers else _places(who, names)),
+        recipe=index(places["recipe"]),
         like=ratings.like,
         properties=recipes.properties,
         columns=customers.columns if customers else {},
         digests={key: table.digest for key, table in tables.items()},
         headers={key: tuple(table.frame.columns) for key, table in tables.items()},
     )
-
-
-def _index(ids: pl.Series, known: pl.Series) -> Int32[np.ndarray, " rows"]:
-    """Where each id stands among the known ones."""
-    found = ids.replace_strict(known, np.arange(len(known), dtype=np.int32), return_dtype=pl.Int32)
-    return found.to_numpy().astype(np.int32)
 
 
 def _numeric(table: Table, names: list[str]) -> dict[str, Float64[np.ndarray, " rows"]]:
