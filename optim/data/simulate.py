@@ -170,7 +170,7 @@ def _truth(
 
 def _coefficients(ideal: Mapping[str, float], ranges: Mapping[str, float], spec: Simulate) -> dict[str, float]:
     """The utility of an ideal, expanded as a polynomial of the amounts in their units."""
-    curvature = {name: -1 / (spec.tolerance * width) ** 2 for name, width in ranges.items()}
+    curvature = {name: -((1 / (spec.tolerance * width)) ** 2) for name, width in ranges.items()}
     return {
         "intercept": spec.appeal + sum(bend * ideal[name] ** 2 for name, bend in curvature.items()),
         **{name: -2 * bend * ideal[name] for name, bend in curvature.items()},

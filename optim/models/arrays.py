@@ -28,6 +28,6 @@ def zeros(*shape: int) -> Array:
     return on_device(np.zeros(shape))
 
 
-def member(tree: PyTree[Array], index: int) -> PyTree[Array]:
+def member(tree: PyTree[Array | np.ndarray], index: int) -> PyTree[Array]:
     """One member of arrays with a leading member axis."""
     return jax.tree.map(lambda leaf: on_device(np.asarray(leaf)[index]), tree)

@@ -116,6 +116,9 @@ class Session:
         self.forewarned = forewarnings(self.examiners)
         for caveat in self.forewarned:
             self.observer.warn(str(caveat))
+        whole = sum(stage.length for stage in self.study.stages)
+        if stop_after is not None and stop_after > whole:
+            self.observer.warn(f"stop_after_steps has no effect: the run ends after {whole} steps, before {stop_after}")
         try:
             with (
                 open_checkpoints(self.directory, self.study.config) as checkpoints,

@@ -53,6 +53,11 @@ def test_the_tolerance_changes_neither_recipes_nor_tastings(make_config):
     assert one.like.sum() < other.like.sum()
 
 
+def test_a_tolerance_beyond_all_measure_leaves_the_appeal(make_config):
+    _, truth = simulate(make_config(data={"simulate": {"segments": TWO, "tolerance": 1e300, "appeal": 1.5}}))
+    assert truth["segments"]["mild"]["coefficients"]["intercept"] == 1.5
+
+
 def test_the_truth_is_json_and_its_coefficients_are_the_utility_of_the_segment(make_config):
     _, truth = simulate(make_config(data={"simulate": {"segments": TWO, "tolerance": 0.5, "appeal": 1.5}}))
     assert json.loads(json.dumps(truth)) == truth

@@ -63,6 +63,15 @@ def test_the_curve_of_a_fit_that_settles_falls_and_run_json_says_how_it_ended(sm
     config = small(LINEAR, NEWTON, "checkpoint.every=1", "log.every=100%", "model.properties=")
     train(config, runs_dir=tmp_path, name="run", stem="run", observer=listening)
     assert listening.told == [("stage", "fit")]  # a study without fault is warned of nothing
+    never = Listening()
+    train(
+        small(LINEAR, NEWTON, "model.properties=", "stop_after_steps=7"),
+        runs_dir=tmp_path,
+        name="never",
+        stem="run",
+        observer=never,
+    )
+    assert ("warn", "stop_after_steps has no effect: the run ends after 6 steps, before 7") in never.told
     curve = delta_curve(tmp_path / "run")
     assert [step for step, _ in curve] == [1, 2, 3, 4, 5, 6]
     above_rounding = [delta for _, delta in curve if delta > 1e-4]
