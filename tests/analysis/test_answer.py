@@ -486,6 +486,7 @@ def test_liking_and_its_interval_by_group_are_those_of_the_delta_method(uneven_g
     assert found.result["liking"]["interval"] == pytest.approx(ends, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_network_s_liking_over_groups_of_different_sizes_is_that_of_a_customer(
     uneven_groups: Path, ask: Answers
 ) -> None:

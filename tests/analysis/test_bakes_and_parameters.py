@@ -87,6 +87,7 @@ def test_parameters_of_an_own_utility_stand_in_the_answer_and_beside_it(study: P
     assert f"utility.slope[1] │ {named['utility.slope'][1]:.4g}" in " ".join(shown(result).split())
 
 
+@pytest.mark.long
 def test_a_property_model_is_in_the_answer_and_a_large_network_beside_it_alone(study: Path) -> None:
     recipes = study.parent / "recipes.csv"
     sour = ["sour", "1", "2", "1.5", "2.5", "2", "1.9"]

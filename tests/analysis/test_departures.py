@@ -192,6 +192,7 @@ OF_PROPERTIES = (
 )
 
 
+@pytest.mark.long
 def test_nor_are_the_properties_themselves_and_a_score_of_them(write: Write, ask: Answers) -> None:
     """Without a utility there is no P(like)."""
     found = ask(write(f"{{{NETWORK}}}", 5.0), OF_PROPERTIES)

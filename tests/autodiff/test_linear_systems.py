@@ -13,7 +13,7 @@ from optim.autodiff.linear_systems import solve_linear
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("size", [1, pytest.param(5, marks=pytest.mark.long), 200])
+@pytest.mark.parametrize("size", [1, 5, pytest.param(200, marks=pytest.mark.long)])
 def test_a_system_over_a_tree_is_solved_and_differentiated_in_both_modes(size: int) -> None:
     rng = np.random.default_rng(size)
     matrix = np.eye(size + 1) + 0.4 * np.linalg.qr(rng.normal(size=(size + 1, size + 1)))[0]
@@ -82,6 +82,7 @@ def test_a_large_system_is_solved_to_the_precision(dtype: type, size: int, a: fl
     np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max(), rtol=0)
 
 
+@pytest.mark.long
 def test_a_weak_contraction_has_derivatives_in_both_modes_beyond_the_dense_size() -> None:
     size, a = 129, float(np.float32(0.999))
     boost, weights = np.random.default_rng(0).normal(size=(2, size))

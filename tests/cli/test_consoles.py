@@ -13,6 +13,7 @@ from optim.cli.main import main
 FOLDER = "runs [old] a[/b]"
 
 
+@pytest.mark.long
 def test_brackets_and_colons_in_names_are_no_markup(
     small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -273,6 +273,7 @@ def test_firth_of_a_single_recipe_is_the_share_with_a_half_added(likes: int, res
     assert float(found["bias"][0]) * scaled == pytest.approx(float(found["weights"][0, 0]), abs=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("aggregate", MOSTLY)
 def test_firth_is_that_of_its_formula_whatever_the_aggregate(aggregate: Aggregate) -> None:

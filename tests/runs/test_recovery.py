@@ -150,6 +150,7 @@ def test_the_quadratic_mixture_reaches_its_published_likelihood(cocktail: Path, 
     assert len(outcome.result["likelihood"]["parameters"]["products"]) == 6
 
 
+@pytest.mark.long
 def test_measured_properties_are_fitted_and_used(cocktail: Path, tmp_path: Path) -> None:
     overrides = [
         f"data.recipes={cocktail}/recipes.csv",

@@ -76,6 +76,7 @@ def test_stopping_anywhere_changes_nothing(
     assert [event.event for event in info.history] == ["start", *["stop", "resume"] * len(stops), "finish"]
 
 
+@pytest.mark.long
 def test_early_stopping_survives_an_interruption(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
     overrides = (
         "data.evaluation={share: 0.3}",

@@ -65,6 +65,7 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(small_file: Path, tmp_pa
     assert_alike(tmp_path / "whole", tmp_path / "parts", load(small_file, HUNDREDS))
 
 
+@pytest.mark.long
 def test_a_second_signal_leaves_at_once(small_file: Path, tmp_path: Path) -> None:
     endless = ["stages.fit.length=100000000", "chunk=100000000", "log.every=100000000", "checkpoint.every=100000000"]
     process = start("train", str(small_file), *endless, "--name", "run", "--runs-dir", ".", cwd=tmp_path)

@@ -72,6 +72,7 @@ def ends(config: Config) -> list[dict[str, float]]:
     return [dict(zip(study.space.coordinates, row, strict=True)) for row in recipes]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "optimizer",
     [

@@ -52,6 +52,7 @@ def best_by_scipy() -> tuple[np.ndarray, float]:
     return solution.x * WIDTH, -solution.fun
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_every_start_reaches_the_optimum_that_scipy_finds() -> None:
     study, _, _, sinks = in_memory(load(CONFIG, ["precision=float64"]))
