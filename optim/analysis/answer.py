@@ -39,9 +39,6 @@ from optim.study.study import Study
 __all__ = ["NoAnswerError", "answer", "final_metrics"]
 
 
-EARLY = "early stopping went back to where the held-out loss was lowest"
-
-
 @dataclass(frozen=True, eq=False)
 class _Fitted:
     """The last fit of the responses, looked at."""
@@ -72,10 +69,11 @@ def answer(
     member = arrays.member(state.parameters["model"], 0)
     bakes = [stage for stage in study.stages if stage.bakes]
     main, others = _fits(study)
-    of_others = [examiners(stage).findings(member, ended=ended(stage, chosen_end)) for stage in others]
+    of_others = [examiners(stage).findings(member, ended=ended(stage, state, chosen_end)) for stage in others]
     departed: list[Status] = [NOT_KNOWN] if departures_of_properties(study, member) else []
     rests_on = worst([*(found.certificate.status for found in of_others), *departed])
-    fitted = None if main is None else _fitted(study, examiners(main), member, rests_on, chosen_end)
+    why = "" if main is None else ended(main, state, chosen_end)
+    fitted = None if main is None else _fitted(study, examiners(main), member, rests_on, why)
     caveats = list(forewarnings(examiners) if forewarned is None else forewarned)
     caveats += [] if fitted is None else list(fitted.findings.caveats)
     caveats += [caveat for found in of_others for caveat in found.caveats]
@@ -100,11 +98,15 @@ def answer(
     return declared(result, chosen_end, held_out_chose=chosen_end.by_held_out and several)
 
 
-def ended(stage: Stage, chosen_end: ChosenEnd | None) -> str:
+def ended(stage: Stage, state: State, chosen_end: ChosenEnd | None) -> str:
     """What chose where a fit ended, other than its length: hindsight, or early stopping; else empty."""
     if chosen_end is not None and chosen_end.stage == stage.name:
         return chosen_end.text
-    return EARLY if stage.chooses_its_end else ""
+    if not stage.chooses_its_end:
+        return ""
+    left = state.ended[stage.name]
+    where = f"at step {int(left.steps)} of {stage.length}, back to step {int(left.kept)}"
+    return f"early stopping {where}, where the held-out loss was lowest"
 
 
 def _with_warnings(result: dict[str, Any], caveats: Sequence[Caveat]) -> dict[str, Any]:
@@ -126,9 +128,7 @@ def _fits(study: Study) -> tuple[Stage | None, list[Stage]]:
     return main, [stage for stage in reversed(left) if stage is not main]
 
 
-def _fitted(
-    study: Study, examiner: FitExaminer, member: Parameters, rests_on: Status, chosen_end: ChosenEnd | None
-) -> _Fitted:
+def _fitted(study: Study, examiner: FitExaminer, member: Parameters, rests_on: Status, why: str) -> _Fitted:
     """What there is to say of the utility.
 
     Args:
@@ -136,11 +136,11 @@ def _fitted(
         examiner: of the fit.
         member: the likelihood model's parameters.
         rests_on: what the other fits are worth: only features that are properties rest on them.
-        chosen_end: where a stage was ended by hindsight, if one was.
+        why: what chose where the fit ended, other than its length.
     """
     if not study.model(member).feature_map.reads_properties:
         rests_on = CHECKED
-    findings = examiner.findings(member, ended=ended(examiner.stage, chosen_end))
+    findings = examiner.findings(member, ended=why)
     scores = standard_error_scores(study, examiner, findings, rests_on)
     return _Fitted(examiner, findings, scores, Likings(study, member, findings, scores, rests_on))
 

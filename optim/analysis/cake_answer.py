@@ -133,6 +133,8 @@ def _certificate(cake: BakedCake) -> dict[str, Any]:
     }
     if certificate.left_out:
         found["left_out"] = certificate.left_out
+    if certificate.others is not None:
+        found["others"] = list(certificate.others)
     if certificate.higher is not None:
         found["higher_elsewhere"] = certificate.higher
     if certificate.spread:

@@ -48,10 +48,10 @@ def declared(result: dict[str, Any], end: ChosenEnd, *, held_out_chose: bool) ->
         held_out_chose: the held-out responses had a choice of several evaluations.
     """
     likelihood = result.get("likelihood", {})
-    for certificate in (likelihood.get("certificate"), result.get("certificate")):
-        if certificate is not None and certificate.get("stage", end.stage) == end.stage:
-            certificate["modifications"] = [*certificate.get("modifications", ()), end.text]
-            break
+    of_fit, of_bake = likelihood.get("certificate"), result.get("certificate")
+    is_said = of_fit is not None and of_fit["stage"] == end.stage  # as of every fit that was ended (`FitExaminer`)
+    if of_bake is not None and not is_said:
+        of_bake["modifications"] = [*of_bake.get("modifications", ()), end.text]
     if held_out_chose and "held_out" in likelihood:
         chose = likelihood["held_out"].get("chose_where_to_stop", ())
         likelihood["held_out"]["chose_where_to_stop"] = list(dict.fromkeys([*chose, end.stage]))

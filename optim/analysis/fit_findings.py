@@ -187,7 +187,7 @@ class FitExaminer:
         delta = None
         if self.is_likelihood:
             delta = decrement(curvatures)
-            settled, text = self._judged(curvatures, delta, ended)
+            settled, text = self._judged(curvatures, delta, is_chosen=bool(ended))
             if lost:  # P(like) may be 0 or 1 to the last bit, and then nothing bends: δ says nothing
                 delta = delta if delta > SETTLED else math.inf
                 settled, text = False, f"{lost}; {self._remedy()}"
@@ -218,7 +218,7 @@ class FitExaminer:
             condition=_finite(max((one.condition for one in curvatures if one.rank), default=math.inf)),
             is_exact=exact,
             text=text,
-            modifications=modifications(self.study.config, self.stage.name),
+            modifications=(*modifications(self.study.config, self.stage.name), *filter(None, [ended])),
         )
 
     def _parameters(self, model_parameters: Parameters) -> int:
@@ -232,13 +232,14 @@ class FitExaminer:
             return 2.0 / objective.units
         return 1.0 if objective.aggregate == "sum" else 1.0 / max(self.counted.responses, 1)
 
-    def _judged(self, curvatures: list[Curvature], delta: float, ended: str) -> tuple[bool, str]:
-        """Whether a likelihood's fit has settled, in words."""
+    def _judged(self, curvatures: list[Curvature], delta: float, *, is_chosen: bool) -> tuple[bool, str]:
+        """Whether a likelihood's fit has settled, in words; there is no remedy for an end that was chosen."""
         if not all(one.is_convex for one in curvatures):
             return False, f"not a minimum: the Hessian has a negative eigenvalue; {self._remedy()}"
         if not delta <= SETTLED:
             far = ": the coefficients say nothing" if delta > NOTHING else ""
-            return False, f"off by up to {number(delta, 3)} standard errors{far}; {ended or self._remedy()}"
+            remedy = "" if is_chosen else f"; {self._remedy()}"
+            return False, f"off by up to {number(delta, 3)} standard errors{far}{remedy}"
         return True, f"within {_shown(delta)} standard errors of the best coefficients"
 
     def _flat(self, model_parameters: Parameters, curvature: Curvature, exact: bool) -> str:
@@ -259,7 +260,7 @@ class FitExaminer:
         loss = f"the loss is {number(at.value * self._per_loss)}, its gradient {number(norm * self._per_loss, 3)}"
         bends = all(one.is_convex and one.rank for one in curvatures)
         endless = "" if bends else ", and it does not bend upwards: has it a lower bound?"
-        return False, f"{loss}; {text}{endless}; {self._remedy()}"
+        return False, f"{loss}; {text}{endless}; {self._remedy(bends=bends)}"
 
     def _lost(self, utility: Float64[np.ndarray, " cells"] | None) -> str:
         """That a likelihood predicts worse than a coin and far worse than one rate for all, in words; else empty."""
@@ -278,19 +279,21 @@ class FitExaminer:
             f"{number(-null.loss_per_response)}: the coefficients say nothing"
         )
 
-    def _remedy(self) -> str:
-        """What to do about a fit that has not settled."""
+    def _remedy(self, *, bends: bool = True) -> str:
+        """What to do about a fit that has not settled; Newton's method is for a loss that bends."""
         name = self.stage.name
         declared = modifications_of_updates(self.study.config, name)
         if declared:
             return f"what is declared may keep it from there ({', '.join(declared)}): leave it out, or train longer"
+        if isinstance(self.block.optimizer, Newton) and not bends:
+            return "newton has no use for such a loss: take adam, with a learning rate"
         if isinstance(self.block.optimizer, Newton):
             return f"give stages.{name}.length more steps, or precision: float64"
         longer = f"raise stages.{name}.length"
         if not isinstance(self.block.optimizer, Lbfgs):
             longer += ", or another learning rate"
         small = self._parameters(self.study.first_member["model"]) <= MOST_PARAMETERS
-        if not small:
+        if not small or not bends:
             return longer
         batch = "" if self.block.batch == "all" else " with `batch: all`"
         return f"{longer}, or use `optimizer: {{name: newton}}`{batch}, which needs no rate"

@@ -82,17 +82,14 @@ class TastedRecipes:
         return {group: np.isin(self.recipes, of(group)) for group in sorted(self.study.asked)}
 
     def best_liked(self) -> dict[str, Any]:
-        """The recipe with the greatest share of likes, as it was tasted."""
-        assert self.study.panel is not None
-        position = np.searchsorted(self.recipes, self.counted.recipe)
-        weights = self.counted.likes + self.counted.dislikes
-        of_cell = self.counted.responses_of_cell
-        responses = np.bincount(position, weights=of_cell)
-        likes = np.bincount(position, weights=of_cell * self.counted.likes / np.where(weights > 0, weights, 1.0))
-        at = int(np.argmax(likes / responses))
-        share = float(likes[at] / responses[at])
-        name = self.study.panel.recipes[self.recipes[at]]
-        return {"recipe": name, "liked": share, "responses": round(float(responses[at]))}
+        """The recipe with the greatest share of likes, as it was tasted: a fact of the tables, held out or not."""
+        panel = self.study.panel
+        assert panel is not None
+        responses = np.bincount(panel.recipe, minlength=len(panel.recipes))
+        likes = np.bincount(panel.recipe, panel.like, minlength=len(panel.recipes))
+        share = np.divide(likes, responses, out=np.full(len(likes), -1.0), where=responses > 0)
+        at = int(np.argmax(share))
+        return {"recipe": panel.recipes[at], "liked": float(share[at]), "responses": int(responses[at])}
 
 
 @dataclass(frozen=True)

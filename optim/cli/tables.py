@@ -113,6 +113,9 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
     told = lambda score: resolved(score, certificate.get("score_differs_by", 0.0), 5)
     score = told(result["score"]) if "score" in result else short(result["status"]["score"])
     agreeing = f"{certificate['agreeing']} of {certificate['starts']} starts agree"
+    if "others" in certificate:
+        low, high = (told(end) for end in certificate["others"])
+        agreeing += f", the others end at {low if low == high else f'{low} to {high}'}"
     if "higher_elsewhere" in certificate:
         agreeing += f": not settled, as a recipe that nobody trained scores {told(certificate['higher_elsewhere'])}"
     yield "score", score, agreeing, ""
@@ -148,7 +151,7 @@ def _certificate(likelihood: Mapping[str, Any]) -> Iterator[Row]:
         return
     yield "fit", _settled(fit), fit["text"], ""
     for text in fit.get("modifications", ()):
-        yield "", "with", text, ""
+        yield "", "", f"fitted with: {text}", ""
 
 
 def _customers(count: int) -> str:

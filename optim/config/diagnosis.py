@@ -91,6 +91,8 @@ class _Walk:
 
     def _unknown(self, key: Any, block: type[Block], siblings: Sequence[type[Block]]) -> str:
         """What is said of a key that the block has not, and that is not one of its other keys misspelt."""
+        if isinstance(key, int | float):  # no key of a block is a number
+            return "unknown key: a comma ends a value, so write decimal numbers with a point (0.5)"
         owners = [tag[1] for sibling in siblings if key in sibling.model_fields and (tag := tag_of(sibling))]
         own = tag_of(block)
         if own and owners:

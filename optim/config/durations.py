@@ -10,11 +10,13 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from optim.config.block import Expected
 
-ACCEPTED = "steps (a positive integer), epochs (`20 epochs`) or a percentage of the stage (`10%`)"
+ACCEPTED = "steps (a positive integer), epochs (`20 epochs`) or a percentage of the stage (`10%`, at most `100%`)"
+LENGTHS = "steps (a positive integer) or epochs (`20 epochs`)"
 
 _EPOCHS = re.compile(r"([0-9]{1,12}) epochs?")
 _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)%")
 _PATTERN = r"^([0-9]+ epochs?|[0-9]+(\.[0-9]+)?%)$"
+_PATTERN_OF_EPOCHS = r"^[0-9]+ epochs?$"
 
 
 def _duration(value: Any) -> int | str:
@@ -23,6 +25,12 @@ def _duration(value: Any) -> int | str:
     if isinstance(value, str) and ((_epochs(value) or 0) >= 1 or 0 < (_percent(value) or 0) <= 100):
         return value
     raise ValueError(f"expected {ACCEPTED}")
+
+
+def _length(value: Any) -> int | str:
+    if isinstance(value, str) and _percent(value) is not None:  # of itself
+        raise ValueError(f"expected {LENGTHS}")
+    return _duration(value)
 
 
 def _duration_or_zero(value: Any) -> int | str:
@@ -39,17 +47,17 @@ def _percent(duration: str) -> Fraction | None:
     return Fraction(match[1]) if match else None
 
 
-def _schema(least: int) -> WithJsonSchema:
-    return WithJsonSchema(
-        {
-            "anyOf": [{"type": "integer", "minimum": least}, {"type": "string", "pattern": _PATTERN}],
-            "examples": [1000, "20 epochs", "10%"],
-        }
-    )
+def _schema(least: int, pattern: str = _PATTERN) -> WithJsonSchema:
+    examples = [1000, "20 epochs", *(["10%"] if pattern == _PATTERN else [])]
+    number = {"type": "integer", "minimum": least}
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}], "examples": examples})
 
 
 Duration = Annotated[int | str, PlainValidator(_duration), _schema(1), Expected(ACCEPTED)]
 """A positive number of steps, `"20 epochs"`, or `"10%"` of a length that the context names."""
+
+Length = Annotated[int | str, PlainValidator(_length), _schema(1, _PATTERN_OF_EPOCHS), Expected(LENGTHS)]
+"""How long a stage lasts: a positive number of steps, or `"20 epochs"`."""
 
 Offset = Annotated[int | str, PlainValidator(_duration_or_zero), _schema(0), Expected(f"0, {ACCEPTED}")]
 """A duration that may also be 0."""

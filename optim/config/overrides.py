@@ -50,11 +50,17 @@ def parse_override(text: str) -> tuple[KeyPath, Any]:
     try:
         document = read_text(value, PLACE)
     except UserError as error:
-        message = error.problems[0].message
-        raise UserError(Problem(PLACE, f"the value `{value}` {message}", key)) from None
+        message = f"the value `{value}` {error.problems[0].message}{_unquoted(key, value)}"
+        raise UserError(Problem(PLACE, message, key)) from None
     if document.problems:
         raise UserError([Problem(PLACE, problem.message, key) for problem in document.problems])
     return path, document.value
+
+
+def _unquoted(key: str, value: str) -> str:
+    """What to do about a value that the shell has cut at a blank."""
+    is_cut = any(value.count(opening) > value.count(closing) for opening, closing in ("{}", "[]"))
+    return f"; quote the whole override for the shell, '{key}=…'" if is_cut else ""
 
 
 def _put(holder: Any, path: KeyPath, value: Any) -> KeyPath:

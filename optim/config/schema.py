@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from optim.config.block import Block, Expected
-from optim.config.durations import Duration
+from optim.config.durations import Duration, Length
 from optim.config.optimizers import Optimizer
 
 Name = Annotated[
@@ -406,7 +406,7 @@ Part = Literal["properties", "utility", "link"]
 class StageBase(Block):
     """What every stage has."""
 
-    length: Duration
+    length: Length
     """How long the stage trains: steps (an integer) or epochs (`20 epochs`)."""
     batch: PositiveInt | Literal["all"] = "all"
     """Customers a step; `all` takes everyone."""

@@ -77,6 +77,7 @@ class Certificate:
             may be flat.
         measure: what the score differs by between recipes, and what its differences are lost in.
         elsewhere: the recipes that nobody trained.
+        others: the least and the greatest score of the starts that do not agree; None where all do.
     """
 
     starts: int
@@ -94,6 +95,7 @@ class Certificate:
     higher: float | None
     measure: Yardstick
     elsewhere: Float[np.ndarray, "others d"]
+    others: tuple[float, float] | None
 
     @property
     def is_too_coarse(self) -> bool:
@@ -178,7 +180,14 @@ def certify(
         higher=_higher(elsewhere, reached, measure),
         measure=measure,
         elsewhere=survey.points[len(recipes) :],
+        others=_ends(scores[~agreeing]),
     )
+
+
+def _ends(scores: Float[np.ndarray, " starts"]) -> tuple[float, float] | None:
+    """The least and the greatest of the scores that are finite."""
+    finite = scores[np.isfinite(scores)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else None
 
 
 def _higher(elsewhere: Float[np.ndarray, " points"], score: float, measure: Yardstick) -> float | None:

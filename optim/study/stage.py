@@ -154,9 +154,12 @@ class Stage:
 
     def finish(self, state: State) -> State:
         """The state with which this stage leaves the run: at the best held-out loss, where it watched that one."""
-        steps = (state.step - state.origin).astype(float_dtype())
-        shares = {kind: count / steps for kind, count in state.clipped.items()}
-        left = Ended(state.parameters["cake"] if self.bakes else None, shares)
+        steps, stale = state.step - state.origin, state.stopping.stale
+        shares = {kind: count / steps.astype(float_dtype()) for kind, count in state.clipped.items()}
+        evaluations = -(-steps // self.evaluate_every)  # of which the last is at the end, whatever the cadence
+        best = jnp.where(stale == 0, steps, (evaluations - stale) * self.evaluate_every)
+        kept = steps if self.patience is None else best
+        left = Ended(state.parameters["cake"] if self.bakes else None, shares, steps, kept)
         state = state._replace(ended={**state.ended, self.name: left})
         if self.patience is None:
             return state

@@ -40,10 +40,14 @@ class Ended(NamedTuple):
     Attributes:
         cake: the recipes that it baked, along a member axis; None for a fit.
         clipped: shares of its updates in which gradients were clipped, by kind, with a leading member axis.
+        steps: how many updates it made.
+        kept: after how many of them its parameters were kept: early stopping goes back to the best it has seen.
     """
 
     cake: Parameters | None
     clipped: dict[str, Float[Array, "members ..."]]
+    steps: Int[Array, ""]
+    kept: Int[Array, ""]
 
 
 class State(NamedTuple):

@@ -14,9 +14,11 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from optim.analysis.answer import final_metrics
+from optim.analysis.tasted_answer import TastedRecipes
 from optim.analysis.verdicts import CHECKED, NOT_DETERMINED, NOT_KNOWN, NOT_SETTLED
 from optim.config.errors import UserError
 from optim.config.loading import load
+from optim.data.tallies import tally
 from optim.study.study import build_study
 from tests.analysis.studies import GROUPED, LINEAR, Answered, Answers, Maximum, Tables, maximum
 
@@ -520,6 +522,16 @@ def test_outside_what_was_tasted_how_far_and_along_what(diamond: Path, ask: Answ
     shares = DIAMOND_LIKES / 40
     assert tasted["best"] == {"recipe": f"r{shares.argmax()}", "liked": shares.max(), "responses": 40}
     assert found.result["liking"]["status"] == NOT_DETERMINED
+
+
+def test_the_best_liked_is_that_of_all_who_tasted_held_out_or_not(diamond: Path) -> None:
+    study = build_study(load(diamond, ["data.evaluation={share: 0.5, by: recipe}"]))
+    assert study.panel is not None
+    counted = tally(study.panel, study.group, ~study.panel.held_out, by_customer=True)
+    best = int(DIAMOND_LIKES.argmax())
+    assert best not in counted.recipe
+    found = TastedRecipes(study, study.first_member["model"], counted, 4.0).best_liked()
+    assert found == {"recipe": f"r{best}", "liked": DIAMOND_LIKES.max() / 40, "responses": 40}
 
 
 @pytest.mark.parametrize("highest", [4.0, pytest.param(2.3, marks=pytest.mark.long)])

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optim.analysis.answer import EARLY
 from optim.analysis.evidence import general_curvature
 from optim.analysis.fit_findings import FitExaminer, FitFindings
 from optim.analysis.total_loss import TotalLoss
@@ -126,8 +125,9 @@ def test_a_fit_after_few_steps_says_how_far_it_is_and_what_to_do(fit: Fits) -> N
         "`optimizer: {name: newton}` with `batch: all`, which needs no rate"
     )
     assert found.examiner.delta(found.member) == pytest.approx(delta)
-    early = found.examiner.findings(found.member, ended=EARLY)
-    assert early.certificate.text.endswith("; early stopping went back to where the held-out loss was lowest")
+    early = found.examiner.findings(found.member, ended="early stopping at step 3 of 9")
+    assert early.certificate.text == f"off by up to {delta:.3g} standard errors"
+    assert early.certificate.modifications == ("early stopping at step 3 of 9",)
     assert [caveat.status for caveat in early.caveats] == [NOT_SETTLED]
 
 

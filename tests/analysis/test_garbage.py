@@ -77,4 +77,11 @@ def test_a_loss_without_a_lower_bound_has_not_settled(study: Path, rate: str) ->
     assert certificate["gradient_norm"] > 74 / 120
     assert "the loss is -" in certificate["text"]
     assert "does not bend upwards: has it a lower bound?" in found.warnings["stages.fit"]
+    assert "newton" not in found.warnings["stages.fit"]
     assert "(not settled) over 120 responses" in " ".join(shown(found.result).split())
+
+
+def test_newton_is_not_advised_for_a_loss_that_does_not_bend(study: Path) -> None:
+    fit = "{kind: fit, length: 3, loss: {kind: own, path: 'own.py:loss'}, optimizer: {name: newton}}"
+    said = Answers()(study, f"stages={{fit: {fit}}}").warnings["stages.fit"]
+    assert said.endswith("newton has no use for such a loss: take adam, with a learning rate")

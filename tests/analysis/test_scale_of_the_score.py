@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,6 +17,8 @@ from optim.analysis.chosen_end import ChosenEnd
 from optim.analysis.verdicts import NOT_SETTLED
 from optim.config.loading import load
 from optim.config.numbers import resolved
+from optim.study.stage import initial_state
+from optim.study.state import Ended
 from optim.study.study import build_study
 from tests.analysis.studies import Answers
 from tests.analysis.test_best_inside import ANYTHING, TRIANGLE, found, round_peak
@@ -160,10 +163,13 @@ def test_the_best_recipe_inside_is_the_same_whatever_is_added_to_its_score(facto
 
 
 def test_a_stage_that_was_ended_at_its_best_checkpoint_is_not_said_to_have_stopped_early(tmp_path: Path) -> None:
-    (stage,) = build_study(load(study(tmp_path, PRICED, SCORE), ["precision=float32"])).stages
+    built = build_study(load(study(tmp_path, PRICED, SCORE), ["precision=float32"]))
+    (stage,), state = built.stages, initial_state(built.parameters)
+    state = state._replace(ended={stage.name: Ended(None, {}, jnp.int32(30), jnp.int32(12))})
     chosen = ChosenEnd("base", "bake/eval/loss", 30, 0.57646)
-    assert ended(stage, chosen) == "stage bake stopped at step 30, where its held-out loss was lowest (0.57646)"
-    assert ended(stage, ChosenEnd("base", "fit/train/loss", 30, 0.5)) == ended(stage, None) == ""
+    assert ended(stage, state, chosen) == "stage bake stopped at step 30, where its held-out loss was lowest (0.57646)"
+    assert ended(stage, state, ChosenEnd("base", "fit/train/loss", 30, 0.5)) == ended(stage, state, None) == ""
     patient = replace(stage, patience=3, evaluation=stage.objective, evaluate_every=1)  # of several evaluations
-    assert ended(patient, None).startswith("early stopping went back to")
-    assert ended(patient, chosen) == ended(stage, chosen)
+    early = f"early stopping at step 30 of {stage.length}, back to step 12, where the held-out loss was lowest"
+    assert ended(patient, state, None) == early
+    assert ended(patient, state, chosen) == ended(stage, state, chosen)

@@ -73,6 +73,8 @@ def test_everything_that_is_known_is_shown() -> None:
     assert line(text, "sugar │ 2.5") == "sugar │ 2.5 │ │ at its maximum"
     assert line(text, "P(like)") == "P(like) │ 0.872 │ │ mean over 100 customers"
     assert line(text, "score") == "score │ 0.8723 │ │ 15 of 16 starts agree"
+    elsewhere = BAKED | {"certificate": BAKED["certificate"] | {"others": [0.41, 0.8234]}}
+    assert line(shown(elsewhere), "score").endswith("15 of 16 starts agree, the others end at 0.41 to 0.8234")
     assert line(text, "fit") == "fit │ settled │ │ within 0.004 standard errors of the best coefficients"
     assert line(text, "What 100") == "What 100 customers like: log-likelihood -974.3173 over 1600 responses"
     assert "0.6089 a response, Brier 0.2104, accuracy 0.660; one rate for all: -1109.0242, 0.2500, 0.502" in text

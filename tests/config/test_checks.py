@@ -51,7 +51,8 @@ def test_the_examples_themselves_are_right(loaded: Loaded) -> None:
         (["ingredients={ice: {fixed: 0.2}}", "total=0.2"],
          "stages.bake: has nothing to train, as every ingredient is fixed: give one of them min and max"),
         # Optimizers
-        (["stages.bake.length=10%"], "stages.bake.length: 10% of what? Give steps (1000) or epochs (`20 epochs`)"),
+        (["stages.bake.length=10%"],
+         "stages.bake.length: expected steps (a positive integer) or epochs (`20 epochs`), got '10%'"),
         (["stages.bake.optimizer.limits={limee: 1}"],
          "stages.bake.optimizer.limits.limee: unknown ingredient `limee`; did you mean `lime`?"),
         (["stages.bake.optimizer.limits={zzz: 1}"],

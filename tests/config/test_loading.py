@@ -65,8 +65,8 @@ def test_all_the_mistakes_of_a_file_are_named_at_once(spoilt: Refused) -> None:
         "study.yaml:10: ingredients.sugar.max: expected a number of at least 0, got '4' "
         "(a number in quotes is text: remove the quotes)",
         "study.yaml:17: stages.fit.lenght: unknown key; did you mean `length`?",
-        "study.yaml:17: stages.fit.lenght: expected steps (a positive integer), epochs (`20 epochs`) or a percentage "
-        "of the stage (`10%`), got 'two hundred'",
+        "study.yaml:17: stages.fit.lenght: expected steps (a positive integer) or epochs (`20 epochs`), got "
+        "'two hundred'",
         "study.yaml:18: stages.fit.optimizer.name: expected one of 21 names, got 'adma'; did you mean `adam`?",
         "study.yaml:18: stages.fit.optimizer.learning_rat: unknown key; did you mean `learning_rate`?",
         "study.yaml:18: stages.fit.optimizer.moment: unknown key: expected `name`, `clip_global_norm`, "
@@ -145,11 +145,15 @@ def test_a_key_that_other_kinds_have_is_not_sent_to_where_it_stands(refused: Ref
     ]
 
 
+def test_a_decimal_comma_is_named(spoilt: Refused) -> None:
+    (problem,) = spoilt("{name: adam, learning_rate: 0.1}", "{name: adam, learning_rate: 0,05}")
+    assert problem.endswith("unknown key: a comma ends a value, so write decimal numbers with a point (0.5)")
+
+
 def test_a_missing_key_points_at_the_block_that_lacks_it(spoilt: Refused) -> None:
     (problem,) = spoilt("    length: 200\n", "")
     assert problem == (
-        "study.yaml:15: stages.fit.length: is missing: expected steps (a positive integer), epochs (`20 epochs`) or "
-        "a percentage of the stage (`10%`)"
+        "study.yaml:15: stages.fit.length: is missing: expected steps (a positive integer) or epochs (`20 epochs`)"
     )
 
 

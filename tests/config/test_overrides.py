@@ -42,6 +42,14 @@ def test_a_value_is_put_at_its_path(override: str, expected: object) -> None:
     assert put("a: {b: 0, c: [1, 2]}", override) == expected
 
 
+def test_a_value_that_the_shell_has_cut_is_to_be_quoted() -> None:
+    for cut in ("a.b={kind:", "a.b=[1,"):
+        (problem,) = refused("a: {b: 0}", cut)
+        assert problem.endswith("; quote the whole override for the shell, 'a.b=…'")
+    (problem,) = refused("a: {b: 0}", "a.b={c: 1, c: 2}")
+    assert "quote" not in problem
+
+
 def test_the_later_override_wins() -> None:
     assert put("a: 0", "a=1", "a=2") == {"a": 2}
 

@@ -42,7 +42,9 @@ def test_starts_agree_within_a_ten_thousandth_of_what_the_score_differs_by() -> 
     """Which is 1 here, twice the last of these scores: most recipes that nobody trained have that."""
     certificate = scored([-9.0, 0.0, -9e-5, -1.1e-4, 0.0, -0.5])
     assert (certificate.starts, certificate.agreeing, certificate.measure.unit) == (6, 3, 1.0)
+    assert certificate.others == pytest.approx((-9.0, -1.1e-4))
     assert scored([0.0, -1900.0, -2100.0, -1e7]).agreeing == 2
+    assert one(PEAK, np.zeros(4)).others is None
 
 
 def test_the_best_recipe_is_the_one_that_is_examined() -> None:

@@ -165,6 +165,8 @@ def test_early_stopping_goes_back_to_the_best_held_out_loss(small: Studies, trai
     stopped = f"stages.fit.length={2 * (best + 1)}"
     _, reference, _, _ = in_memory(small(*STOPPING, stopped, "stages.fit.evaluate={every: 2}"))
     assert_same_bits(state.parameters["model"], reference.parameters["model"])
+    left = state.ended["fit"]
+    assert (int(left.steps), int(left.kept)) == (int(fit[-1].step), 2 * (best + 1))
 
 
 def test_places_of_a_short_batch_are_not_among_the_worst_customers(small: Studies) -> None:

@@ -14,12 +14,6 @@ from optim.config.schema import Bake, Config, Fit, Ingredient, Setting, Stage
 from optim.config.source import Finding, KeyPath
 
 
-def length(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
-    """A stage is as long as it says, not a share of itself."""
-    if is_percent(stage.length):
-        yield (*path, "length"), f"{stage.length} of what? Give steps (1000) or epochs (`20 epochs`)"
-
-
 def limits(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
     """Gradient limits name ingredients or settings that the stage trains."""
     given = stage.optimizer.limits
@@ -131,4 +125,4 @@ def _measure(duration: int | str) -> tuple[float, str]:
     return float(duration.split()[0]), "epochs"
 
 
-CHECKS = (length, limits, decay_in_bake, line_search_in_bake, line_search_batches, line_search_clipping, schedules)
+CHECKS = (limits, decay_in_bake, line_search_in_bake, line_search_batches, line_search_clipping, schedules)
