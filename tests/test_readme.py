@@ -18,7 +18,7 @@ def test_its_config_is_right(tmp_path: Path) -> None:
     assert list(load(tmp_path / "study.yaml").stages) == ["fit", "bake"]
 
 
-@pytest.mark.parametrize("name", ["Saturating", "hinge", "sweet_and_cheap", "Oven"])
+@pytest.mark.parametrize("name", ["Saturating", "squared_hinge", "sweet_and_cheap", "Oven"])
 def test_its_own_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     from optim.study.study import build_study
 

@@ -113,7 +113,7 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
     told = lambda score: resolved(score, certificate.get("score_differs_by", 0.0), 5)
     score = told(result["score"]) if "score" in result else short(result["status"]["score"])
     agreeing = f"{certificate['agreeing']} of {certificate['starts']} starts agree"
-    if "others" in certificate:
+    if "others" in certificate and "score" in result:
         low, high = (told(end) for end in certificate["others"])
         agreeing += f", the others end at {low if low == high else f'{low} to {high}'}"
     if "higher_elsewhere" in certificate:
