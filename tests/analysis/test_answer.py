@@ -389,6 +389,7 @@ def test_a_segment_of_a_pooled_utility_that_nobody_asked_is_named(folder: Path, 
     assert said in found.warnings["liking"]
 
 
+@pytest.mark.long
 def test_a_property_nobody_s_score_reads_is_named(folder: Path, ask: Answers) -> None:
     """Sweetness of the bakery reads butter, flour and sugar, and neither eggs nor salt."""
     random = np.random.default_rng(4)

@@ -54,6 +54,7 @@ def test_the_derivatives_of_a_fit_and_a_bake_are_right(small: Studies) -> None:
         assert check.modifications == ()
 
 
+@pytest.mark.long
 def test_limits_and_held_targets_are_left_out_and_named(small: Studies) -> None:
     score = (
         "stages.bake.score={kind: deliciousness, targets: {fluffiness: {formula: 2 + 0.5*butter + eggs, hold: true}}}"
@@ -86,6 +87,7 @@ class Turning(nnx.Module):
 """
 
 
+@pytest.mark.long
 def test_a_rule_that_looks_right_on_the_real_axis_is_found_wrong(
     small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,7 @@ def test_patience_that_cannot_run_out_before_the_end_is_told(every: int, evaluat
         assert said(SPLIT, f"stages.fit.evaluate={{every: {every}, patience: {least - 1}}}") == {}
 
 
-@pytest.mark.parametrize(("every", "chose"), [(5000, False), (6, True)])
+@pytest.mark.parametrize(("every", "chose"), [pytest.param(5000, False, marks=pytest.mark.long), (6, True)])
 def test_the_held_out_responses_choose_among_several_evaluations_alone(config: Path, every: int, chose: bool) -> None:
     newton = f"{{kind: fit, length: 12, optimizer: {{name: lbfgs}}, evaluate: {{every: {every}, patience: 3}}}}"
     found = Answers()(config, SPLIT, f"stages={{fit: {newton}}}")

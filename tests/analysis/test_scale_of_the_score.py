@@ -85,6 +85,7 @@ def study(folder: Path, text: str, code: str) -> Path:
     return folder / "study.yaml"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_the_price_of_a_fixed_ingredient_certifies_no_unfinished_bake(tmp_path: Path) -> None:
     config, answers = study(tmp_path, PRICED, SCORE), Answers()

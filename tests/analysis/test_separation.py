@@ -193,6 +193,7 @@ def test_rows_of_very_different_size(size: float) -> None:
         assert separation_of(make_fit(amounts, np.ones(10, int), 1 + likes).block) is None
 
 
+@pytest.mark.long
 def test_separated_likes_are_never_proved_to_have_a_maximum() -> None:
     """At random coefficients, along Newton's path and along directions that separate, to where P(like) is 1 − 0."""
     random = default_rng(3)

@@ -186,6 +186,7 @@ def test_check_gradients_of_a_wrong_config_is_refused(small_file: Path, capsys: 
     assert "unknown ingredient `suger`; did you mean `sugar`?" in errors
 
 
+@pytest.mark.long
 def test_a_new_run_goes_on_from_the_best_checkpoint(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     best = ["data.evaluation={share: 0.2}", "stages.fit.evaluate.every=1", "checkpoint.best=fit/eval/loss"]
     call(capsys, "train", "small.yaml", *QUICK, *best)

@@ -93,6 +93,7 @@ def test_the_new_run_is_an_ordinary_one(config: Config, finished: Path) -> None:
     assert again == ["whole-best", "whole-best-2"]
 
 
+@pytest.mark.long
 def test_early_stopping_leaves_the_parameters_of_the_kept_checkpoint(small: Studies, tmp_path: Path) -> None:
     # By itself it would go back to the first evaluation: none beats that by so much.
     config = small(*BEST, "stages.fit.evaluate={every: 4, patience: 100, min_improvement: 0.5}")

@@ -65,6 +65,7 @@ def test_the_cocktails_are_fitted_in_single_precision(cocktail: Path) -> None:
     assert log_likelihood(study, fitted(study)) == pytest.approx(-974.3173, abs=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("aggregate", [pytest.param("sum", marks=pytest.mark.long), "mean_responses"])
 def test_newton_finds_the_ridge_that_lbfgs_finds(small: Studies, aggregate: str) -> None:
