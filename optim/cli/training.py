@@ -92,7 +92,7 @@ def _print_outcome(console: Console, outcome: Outcome) -> int:
         return INTERRUPTED
     for table in answer_tables(outcome.result):
         console.print(table)
-    console.print(f"\n{where}/result.json holds the answer. Next:", soft_wrap=True)
+    console.print(f"\n{_short(outcome.directory.result)} holds the answer. Next:", soft_wrap=True)
     console.print(f"  tensorboard --logdir {_short(outcome.directory.path.parent)}", soft_wrap=True)
     console.print(f"  optim resume {where}", soft_wrap=True)
     return 0
