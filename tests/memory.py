@@ -58,7 +58,7 @@ def pytest_configure() -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """After a test, its fixtures included."""
     result = yield
-    if megabytes("VmRSS") > max(CLEARED_ABOVE, item.config.stash.get(LEFT, 0) + GROWTH):
+    if megabytes("VmRSS") > min(max(CLEARED_ABOVE, item.config.stash.get(LEFT, 0) + GROWTH), AT_MOST - GROWTH):
         give_back()
         item.config.stash[LEFT] = megabytes("VmRSS")
     return result

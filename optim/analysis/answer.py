@@ -29,6 +29,7 @@ from optim.analysis.parameters import few_parameters
 from optim.analysis.tasted_answer import TastedRecipes, tasted_answer, whereabouts
 from optim.analysis.uncertainty import Scores
 from optim.analysis.verdicts import CHECKED, NOT_KNOWN, Caveat, Status, worst
+from optim.config.numbers import number
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
 from optim.models import arrays
@@ -104,9 +105,14 @@ def ended(stage: Stage, state: State, chosen_end: ChosenEnd | None) -> str:
         return chosen_end.text
     if not stage.chooses_its_end:
         return ""
-    left = state.ended[stage.name]
-    where = f"at step {int(left.steps)} of {stage.length}, back to step {int(left.kept)}"
-    return f"early stopping {where}, where the held-out loss was lowest"
+    steps, kept = int(state.ended[stage.name].steps), int(state.ended[stage.name].kept)
+    if kept == stage.length:
+        return ""
+    early = f"early stopping at step {steps} of {stage.length}"
+    where = early if steps < stage.length else f"trained for all {stage.length} steps"
+    least, lowest = stage.min_improvement, "where the held-out loss was lowest"
+    best = f"the last to lower the held-out loss by more than {number(least)}" if least else lowest
+    return f"{where}, then back to step {kept}, {best}"
 
 
 def _with_warnings(result: dict[str, Any], caveats: Sequence[Caveat]) -> dict[str, Any]:

@@ -417,7 +417,7 @@ def distinct_rows(features: Float64[np.ndarray, "rows k"]) -> int:
 def _rounded(column: Float64[np.ndarray, " rows"]) -> Float64[np.ndarray, " rows"]:
     """To nine digits of the largest entry, of which it is a whole number."""
     size = np.abs(column).max(initial=0.0)
-    return np.rint(column * (1e9 / (size or 1.0)))
+    return np.rint(column / (size or 1.0) * 1e9)
 
 
 def is_constant(column: Float64[np.ndarray, " rows"]) -> bool:

@@ -50,7 +50,8 @@ def _cadences(study: Study) -> Iterator[tuple[str, str]]:
     if is_given(config.log, "every") and all(stage.log_every > stage.length for stage in study.stages):
         yield "log.every", f"it {beyond}, so that only the first and the last step of each are logged"
     if is_given(config.checkpoint, "every") and all(stage.save_every > stage.length for stage in study.stages):
-        yield "checkpoint.every", f"it {beyond}, so that only the ends of stages are saved"
+        alone = config.checkpoint.best is None and config.checkpoint.keep_every is None
+        yield "checkpoint.every", f"it {beyond}" + (", so that only the ends of stages are saved" if alone else "")
     keep_every = config.checkpoint.keep_every
     if keep_every is not None and keep_every >= whole:
         yield "checkpoint.keep_every", f"the run has {whole} steps, of which none before the last is a multiple of it"

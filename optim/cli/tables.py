@@ -114,7 +114,7 @@ def _verdict(result: Mapping[str, Any]) -> Iterator[Row]:
     score = told(result["score"]) if "score" in result else short(result["status"]["score"])
     agreeing = f"{certificate['agreeing']} of {certificate['starts']} starts agree"
     if "others" in certificate and "score" in result:
-        low, high = (told(end) for end in certificate["others"])
+        low, high = (told(end) if told(end) != score else f"{end:.9g}" for end in certificate["others"])
         agreeing += f", the others end at {low if low == high else f'{low} to {high}'}"
     if "higher_elsewhere" in certificate:
         agreeing += f": not settled, as a recipe that nobody trained scores {told(certificate['higher_elsewhere'])}"

@@ -18,6 +18,8 @@ from optim.config.block import Block
 from optim.config.naming import choices, did_you_mean, given, nearest, some
 from optim.config.source import Finding, KeyPath
 
+_POINT = "a comma ends a value, so write decimal numbers with a point (0.5)"
+
 _BROKEN: Any = object()
 
 
@@ -86,13 +88,13 @@ class _Walk:
                 written[meant] = key
                 self._wrong((*path, key), f"unknown key; did you mean `{meant}`?")
             else:
-                self._wrong((*path, key), self._unknown(key, block, siblings))
+                is_cut = type(key) in (int, float) and value[key] is None  # as 05 is of 0,05
+                why = f"unknown key: {_POINT}" if is_cut else self._unknown(key, block, siblings)
+                self._wrong((*path, key), why)
         return written
 
     def _unknown(self, key: Any, block: type[Block], siblings: Sequence[type[Block]]) -> str:
         """What is said of a key that the block has not, and that is not one of its other keys misspelt."""
-        if isinstance(key, int | float):  # no key of a block is a number
-            return "unknown key: a comma ends a value, so write decimal numbers with a point (0.5)"
         owners = [tag[1] for sibling in siblings if key in sibling.model_fields and (tag := tag_of(sibling))]
         own = tag_of(block)
         if own and owners:

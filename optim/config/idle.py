@@ -112,8 +112,8 @@ def _data(config: Config) -> Iterator[Finding]:
         return
     if not _fits(config) and not any(_reads_customers(stage) for stage in _bakes(config)):
         yield ("data",), "no stage is fitted to it, and no score reads a column of the customers"
-    elif config.data.evaluation is not None and all(isinstance(stage.loss, PropertyLoss) for stage in _fits(config)):
-        yield ("data", "evaluation"), "no stage is fitted to responses, so that there is nothing to hold them out of"
+    elif config.data.evaluation is not None and not _fits(config):
+        yield ("data", "evaluation"), "no stage is fitted, so that there is nothing to hold responses out of"
 
 
 def _reads_customers(bake: Bake) -> bool:

@@ -25,7 +25,6 @@ from optim.losses.scores import (
     Customer,
     Recipe,
     RecipeForStrangers,
-    WatchedCustomer,
     WatchedRecipe,
 )
 from optim.models.arrays import on_device
@@ -83,7 +82,7 @@ class CakeObjective:
         score: what one customer makes of a recipe.
         audience: whom the cake is for.
         aggregate: how the customers' scores become one.
-        watched: gets the names of what the score asks for; None where nobody wants to know.
+        watched: gets the names of what the score asks of a recipe; None where nobody wants to know.
         strangers: groups in the audience of whom nobody was asked: no P(like) is known of them.
         climbs: `logit` only for a score that is P(like) alone; `unit_loss`, of one customer, is minus P(like) all the
             same.
@@ -97,7 +96,7 @@ class CakeObjective:
     aggregate: Aggregate = "mean_responses"
     climbs: Climb = "score"
     strangers: tuple[str, ...] = ()
-    watched: Asked | None = None
+    watched: set[str] | None = None
 
     @property
     def units(self) -> int:
@@ -164,17 +163,21 @@ class CakeObjective:
     def _recipe_kind(self) -> Callable[..., Recipe]:
         """What the score is given of a recipe."""
         if self.watched is not None:
-            return partial(WatchedRecipe, noted=self.watched.recipe)
+            return partial(WatchedRecipe, noted=self.watched)
         return partial(RecipeForStrangers, strangers=self.strangers) if self.strangers else Recipe
 
     def asked(self, constants: CakeConstants) -> Asked:
         """What the score asks of a recipe and of a customer; nothing is computed to tell."""
-        noted = Asked()
+        noted: set[str] = set()
         watched = replace(self, watched=noted, climbs="score")
         cake = jax.tree.map(jnp.zeros_like, Functional.split(self.space.cake())[1])
         unit = jax.tree.map(lambda values: values[0], constants.audience)
-        jax.eval_shape(lambda cake: watched.unit_loss({"cake": cake}, unit, constants)[0], cake)
-        return noted
+        loss = lambda columns: watched.unit_loss({"cake": cake}, unit._replace(columns=columns), constants)[0]
+        traced = jax.make_jaxpr(loss)(unit.columns).jaxpr
+        read = {id(variable) for equation in traced.eqns for variable in equation.invars}
+        read |= {id(variable) for variable in traced.outvars}
+        inputs = zip(sorted(unit.columns), traced.invars, strict=True)  # a tree of a mapping goes by its sorted keys
+        return Asked(frozenset(noted), frozenset(name for name, variable in inputs if id(variable) in read))
 
     def _score(
         self, cake: Parameters, properties: Float[Array, " properties"], unit: AudienceRows, constants: CakeConstants
@@ -191,10 +194,7 @@ class CakeObjective:
             liking=liking,
             settings=settings,
         )
-        customer = Customer(unit.columns)
-        if self.watched is not None:
-            customer = WatchedCustomer(unit.columns, self.watched.columns)
-        score = jnp.asarray(self.score.trained(recipe, customer, constants.weights))
+        score = jnp.asarray(self.score.trained(recipe, Customer(unit.columns), constants.weights))
         if score.shape != ():
             raise UserError(f"the score gives an array of shape {score.shape} for one customer: expected a scalar")
         if not jnp.issubdtype(score.dtype, jnp.floating):

@@ -6,11 +6,10 @@ targets, so that it can be certified and analysed as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jaxtyping import Array, Float
@@ -96,65 +95,6 @@ class Customer:
     columns: Mapping[str, Scalar]
 
 
-@jax.tree_util.register_pytree_node_class
-class WatchedColumns(dict[str, Any]):
-    """Columns of a customer that note which of them are read; whatever reads them all together notes them all.
-
-    A dictionary, and to JAX a tree, as are the plain columns for which it stands.
-    """
-
-    def __init__(self, columns: Mapping[str, Any], noted: set[str]) -> None:
-        super().__init__(columns)
-        self.noted = noted
-
-    def __getitem__(self, name: str) -> Any:
-        self.noted.add(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The column, noted, or the default."""
-        return self[name] if name in self else default  # noqa: SIM401 (it is `get` itself)
-
-    def __iter__(self) -> Iterator[str]:
-        self.noted.update(self.keys())
-        return super().__iter__()
-
-    def values(self) -> Any:
-        """All of them, noted."""
-        self.noted.update(self.keys())
-        return super().values()
-
-    def items(self) -> Any:
-        """All of them, noted."""
-        self.noted.update(self.keys())
-        return super().items()
-
-    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-        """All of them, noted, and their names."""
-        return tuple(self.values()), tuple(self)
-
-    @classmethod
-    def tree_unflatten(cls, names: tuple[str, ...], values: Sequence[Any]) -> WatchedColumns:
-        """What a function of the whole tree makes of them."""
-        return cls(dict(zip(names, values, strict=True)), set())
-
-
-@dataclass(frozen=True)
-class WatchedCustomer(Customer):
-    """A customer that notes which columns are read.
-
-    Attributes:
-        noted: gets their names.
-    """
-
-    noted: set[str] = field(default_factory=set)
-
-    def __getattribute__(self, name: str) -> Any:
-        """The attribute; the columns are watched."""
-        value = super().__getattribute__(name)
-        return WatchedColumns(value, self.noted) if name == "columns" else value
-
-
 @dataclass(frozen=True)
 class Asked:
     """What a score asks for.
@@ -164,8 +104,8 @@ class Asked:
         columns: of a customer: columns of the customers' table.
     """
 
-    recipe: set[str] = field(default_factory=set)
-    columns: set[str] = field(default_factory=set)
+    recipe: frozenset[str]
+    columns: frozenset[str]
 
 
 Weights = Mapping[str, Any]

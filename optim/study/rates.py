@@ -28,7 +28,7 @@ from optim.study.stage import Stage
 ROUNDING = 4 * float(np.finfo(np.float64).eps)
 """A rate is 0 that is no larger than this times the largest: a line, once compiled, ends at 1e-17 and not at 0."""
 
-POINTS = 10_000
+POINTS = 1_000_000
 """At most so many steps are looked at at once, evenly spread over the stage, its first and its last among them."""
 
 
@@ -80,11 +80,12 @@ def _of_schedule(block: Schedule, place: str, stage: Stage) -> tuple[str, ...]:
     kept = 1 + _last_moving(block, resolve, floor, looked_at, int(moving[-1]))
     if stage.length - kept > 1:
         found.append(_ends_still(block, place, kept, stage.length))
+    is_whole = stage.length <= POINTS  # between the steps that are looked at anything may happen
     without = dict(zip(parts, changed, strict=True))
-    idle = [part for part, other in without.items() if (np.abs(rates - other) <= floor).all()]
+    idle = [part for part, other in without.items() if is_whole and (np.abs(rates - other) <= floor).all()]
     found += [_changes_nothing(part, stage.length) for part in idle]
     found += _left_out_peaks(block, resolve, f"{place}.learning_rate")
-    if not found and stage.length > 1 and np.ptp(rates[: len(looked_at)]) <= floor:
+    if not found and is_whole and stage.length > 1 and np.ptp(rates[: len(looked_at)]) <= floor:
         found.append(_never_changes(place, float(rates[0]), stage.length))
     return tuple(found)
 

@@ -154,11 +154,9 @@ class Stage:
 
     def finish(self, state: State) -> State:
         """The state with which this stage leaves the run: at the best held-out loss, where it watched that one."""
-        steps, stale = state.step - state.origin, state.stopping.stale
+        steps = state.step - state.origin
         shares = {kind: count / steps.astype(float_dtype()) for kind, count in state.clipped.items()}
-        evaluations = -(-steps // self.evaluate_every)  # of which the last is at the end, whatever the cadence
-        best = jnp.where(stale == 0, steps, (evaluations - stale) * self.evaluate_every)
-        kept = steps if self.patience is None else best
+        kept = steps if self.patience is None else self._best(steps, state.stopping.stale)
         left = Ended(state.parameters["cake"] if self.bakes else None, shares, steps, kept)
         state = state._replace(ended={**state.ended, self.name: left})
         if self.patience is None:
@@ -168,6 +166,12 @@ class Stage:
         now = flat.ravel(self.trained(state.parameters))
         best = jnp.where(known, state.stopping.best_parameters, now)
         return state._replace(parameters=self.with_trained(state.parameters, flat.tree(best)))
+
+    def _best(self, steps: Int[Array, ""], stale: Int[Array, ""]) -> Int[Array, ""]:
+        """After how many steps the last evaluation was better, of which `stale` have followed."""
+        every = min(self.evaluate_every, self.length)
+        evaluations = -(-steps // every)  # the last is at the end of the stage, whatever the cadence
+        return jnp.where(stale == 0, steps, (evaluations - stale) * every)
 
 
 @jax.jit

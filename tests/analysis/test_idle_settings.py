@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import pytest
 
 from optim.analysis.answer import answer
@@ -14,7 +12,6 @@ from optim.analysis.chosen_end import ChosenEnd
 from optim.analysis.idle_settings import idle_settings
 from optim.analysis.unread_columns import unread_columns
 from optim.config.loading import load
-from optim.losses.scores import WatchedColumns
 from optim.study.study import Study, build_study
 from tests.analysis.studies import Answers, Tables
 
@@ -22,6 +19,35 @@ BOUNDS = "{sugar: {min: 0.5, max: 2.5}}"
 LIKES = {"north": [1, 2, 3], "south": [3, 2, 1]}
 SPLIT = "data.evaluation={share: 0.4}"
 SCORES = """\
+import dataclasses
+
+import jax
+
+
+def by_tree(recipe, customer):
+    weighted = jax.tree.map(lambda column, weight: column * weight, customer.columns, {"age": 0.5, "size": 0.1})
+    return recipe.amounts["sugar"] * sum(weighted.values())
+
+
+def by_cond(recipe, customer):
+    chosen = jax.lax.cond(
+        recipe.amounts["sugar"] > 1, lambda: customer.columns, lambda: {"age": customer.columns["size"], "size": 1.0}
+    )
+    return recipe.amounts["sugar"] * chosen["age"]
+
+
+def by_asdict(recipe, customer):
+    return recipe.amounts["sugar"] * dataclasses.asdict(customer)["columns"]["age"]
+
+
+def by_get(recipe, customer):
+    return recipe.amounts["sugar"] * customer.columns.get("age", 1.0)
+
+
+def by_vars(recipe, customer):
+    return recipe.amounts["sugar"] * vars(customer)["columns"].setdefault("age", 1.0)
+
+
 def by_age(recipe, customer):
     return -(recipe.amounts["sugar"] - customer.columns["age"]) ** 2
 
@@ -108,8 +134,8 @@ def test_patience_that_cannot_run_out_before_the_end_is_told(every: int, evaluat
 
 @pytest.mark.parametrize(("every", "chose"), [pytest.param(5000, False, marks=pytest.mark.long), (6, True)])
 def test_the_held_out_responses_choose_among_several_evaluations_alone(config: Path, every: int, chose: bool) -> None:
-    newton = f"{{kind: fit, length: 12, optimizer: {{name: lbfgs}}, evaluate: {{every: {every}, patience: 3}}}}"
-    found = Answers()(config, SPLIT, f"stages={{fit: {newton}}}")
+    lbfgs = f"{{kind: fit, length: 12, optimizer: {{name: lbfgs}}, evaluate: {{every: {every}, patience: 3}}}}"
+    found = Answers()(config, SPLIT, f"stages={{fit: {lbfgs}}}")
     resumed = answer(found.study, found.state, chosen_end=ChosenEnd("run", "fit/eval/loss", 12, 0.5))
     for likelihood in (found.likelihood, resumed["likelihood"]):
         assert ("chose_where_to_stop" in likelihood["held_out"]) == chose
@@ -161,17 +187,14 @@ def test_a_column_that_the_score_does_not_read_is_told_and_named_as_unread(confi
     assert said(own(config, "of_all", "size", "age")) == {}
 
 
-def test_watched_columns_note_what_is_read_of_them_however_it_is_read() -> None:
-    for read, expected in (
-        (lambda columns: columns["a"], {"a"}),
-        (lambda columns: columns.get("b"), {"b"}),
-        (lambda columns: columns.get("c", 1), set()),
-        (lambda columns: "a" in columns, set()),
-        (lambda columns: {**columns}, {"a", "b"}),
-        (lambda columns: dict(columns.items()), {"a", "b"}),
-        (lambda columns: columns | {}, {"a", "b"}),
-        (lambda columns: jax.tree.map(jnp.negative, columns)["a"], {"a", "b"}),
-    ):
-        noted: set[str] = set()
-        read(WatchedColumns({"a": jnp.ones(()), "b": jnp.ones(())}, noted))
-        assert noted == expected
+@pytest.mark.parametrize(
+    ("name", "unread"),
+    [("by_tree", ()), ("by_cond", ()), ("by_asdict", ()), ("by_get", ("size",)), ("by_vars", ("size",))],
+)
+def test_a_read_column_is_noticed_however_it_is_read(
+    config: Path, said: Said, name: str, unread: tuple[str, ...]
+) -> None:
+    score = own(config, name, "age", "size")
+    places = {"age": "stages.bake.score.columns.0", "size": "stages.bake.score.columns.1"}
+    expected = {places[column]: f"has no effect: the score does not read `{column}`" for column in unread}
+    assert said(score) == expected

@@ -171,6 +171,10 @@ def test_a_stage_that_was_ended_at_its_best_checkpoint_is_not_said_to_have_stopp
     assert ended(stage, state, chosen) == "stage bake stopped at step 30, where its held-out loss was lowest (0.57646)"
     assert ended(stage, state, ChosenEnd("base", "fit/train/loss", 30, 0.5)) == ended(stage, state, None) == ""
     patient = replace(stage, patience=3, evaluation=stage.objective, evaluate_every=1)  # of several evaluations
-    early = f"early stopping at step 30 of {stage.length}, back to step 12, where the held-out loss was lowest"
-    assert ended(patient, state, None) == early
+    back = "then back to step 12, where the held-out loss was lowest"
+    assert ended(replace(patient, length=90), state, None) == f"early stopping at step 30 of 90, {back}"
+    assert ended(replace(patient, length=30), state, None) == f"trained for all 30 steps, {back}"
+    least = ended(replace(patient, length=30, min_improvement=0.02), state, None)
+    assert least.endswith("the last to lower the held-out loss by more than 0.02")
+    assert ended(replace(patient, length=12), state, None) == ""
     assert ended(patient, state, chosen) == ended(stage, state, chosen)

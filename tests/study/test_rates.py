@@ -275,6 +275,12 @@ def test_a_schedule_that_is_constant_while_its_stage_lasts_is_told(warnings_of: 
     assert warnings_of(schedule, 400) == ()
 
 
+def test_a_short_piece_of_a_long_stage_is_seen(warnings_of: Warnings) -> None:
+    """Seventy of a million steps have ten times the rate."""
+    pieces = rate("piecewise_constant_schedule", init_value=0.1, boundaries_and_scales="{100120: 10, 100190: 0.1}")
+    assert warnings_of(pieces, 1_000_000) == ()
+
+
 def test_a_schedule_that_grows_without_bound_is_told(warnings_of: Warnings) -> None:
     (found,) = warnings_of(rate("exponential_decay", init_value=1, transition_steps=1, decay_rate=1e30))
     assert "learning_rate is not finite at some of the 300 steps" in found

@@ -169,6 +169,24 @@ def test_early_stopping_goes_back_to_the_best_held_out_loss(small: Studies, trai
     assert (int(left.steps), int(left.kept)) == (int(fit[-1].step), 2 * (best + 1))
 
 
+@pytest.mark.parametrize(
+    ("every", "steps", "stale", "kept"),
+    [(7, 60, 0, 60), (7, 60, 1, 56), (7, 60, 2, 49), (7, 42, 3, 21), (3_000_000_000, 60, 0, 60)],
+)
+def test_what_a_stage_went_back_to_is_told_whatever_the_cadence(
+    small: Studies, every: int, steps: int, stale: int, kept: int
+) -> None:
+    """The last evaluation is at the end of the stage of 60 steps, on the cadence or not."""
+    study = build_study(
+        small(*STOPPING, "stages.fit.length=60", f"stages.fit.evaluate={{every: {every}, patience: 3}}")
+    )
+    stage = study.stages[0]
+    state = Loop.begin(stage, initial_state(study.parameters))
+    stopping = state.stopping._replace(stale=jnp.int32(stale))
+    left = stage.finish(state._replace(step=jnp.int32(steps), stopping=stopping)).ended["fit"]
+    assert (int(left.steps), int(left.kept)) == (steps, kept)
+
+
 def test_places_of_a_short_batch_are_not_among_the_worst_customers(small: Studies) -> None:
     study, _, _, sinks = in_memory(small(FIT_ALONE, "stages.fit.batch=39", "stages.fit.length=2", "log.every=1"))
     short = sinks.records[1]  # the second batch of the epoch holds the last customer alone

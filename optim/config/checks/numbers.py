@@ -52,8 +52,8 @@ def idle(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
             yield (*path, "optimizer", one.name), one.reason
 
 
-_DIVIDES_BY_A_ROOT = ("adam", "adamw", "nadam", "nadamw", "amsgrad", "adabelief", "radam", "rmsprop", "yogi", "adan")
-_DIVIDES = (*_DIVIDES_BY_A_ROOT, "adamax", "adamaxw")
+_DIVIDES = ("adam", "adamw", "nadam", "nadamw", "amsgrad", "adabelief", "radam", "rmsprop", "adan", "adamax", "adamaxw")
+"""By a mean that a gradient of 0 lets decay to 0 (that of yogi stays)."""
 
 
 def denominator(config: Config, path: KeyPath, stage: Stage) -> Iterator[Finding]:
