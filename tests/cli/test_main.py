@@ -197,5 +197,5 @@ def test_a_new_run_goes_on_from_the_best_checkpoint(small_file: Path, capsys: py
     code, output, errors = call(capsys, "resume", "runs/small", "--best", "--name", "other")
     assert code == 0
     assert "other, a new run from the best checkpoint of small: stage fit stopped at step " in errors
-    assert "stage fit stopped at" in output
+    assert "fitted with: stage fit stopped at step" in " ".join(output.replace("│", " ").split())
     assert "  optim resume runs/other\n" in output

@@ -21,7 +21,7 @@ from tests.runs.test_resume import assert_alike
 # Long enough to be met in the middle.
 HUNDREDS = ("stages.fit.length=3000", "stages.bake.length=60", "log.every=10", "checkpoint.every=100", "chunk=20")
 # And again and again: thousands of chunks.
-LONG = ("stages.fit.length=6000", "stages.bake.length=1500", "log.every=5", "checkpoint.every=150", "chunk=20")
+LONG = ("stages.fit.length=15000", "stages.bake.length=3000", "log.every=5", "checkpoint.every=150", "chunk=20")
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
@@ -91,7 +91,7 @@ def test_ten_kills_at_random_moments_change_nothing(small_file: Path, tmp_path: 
     kills = 0
     while kills < 10:
         if kills % 2 == 0:  # any time from the first import on
-            time.sleep(moments.uniform(0.2, 4.0))
+            time.sleep(moments.uniform(0.2, 2.5))
         elif (tmp_path / "parts" / "run.json").exists():  # while it trains
             wait_for_training(tmp_path / "parts", process)
             time.sleep(moments.uniform(0.0, 0.4))
