@@ -167,10 +167,17 @@ def scaled_features(
 def _scaled(
     model: Functional[LikelihoodModel], parameters: Parameters, raw: Float64[np.ndarray, "recipes k"]
 ) -> Float64[np.ndarray, "recipes k"]:
-    module = model(parameters)
-    scaled = raw - np.asarray(module.center[...], float)
-    scaled /= np.asarray(module.scale[...], float)
+    center, scale = _center_and_scale(model, parameters)
+    scaled = raw - center
+    scaled /= scale
     return scaled
+
+
+def _center_and_scale(
+    model: Functional[LikelihoodModel], parameters: Parameters
+) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, " k"]]:
+    module = model(parameters)
+    return np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
 
 
 def utilities_of(
@@ -185,9 +192,8 @@ def utilities_of(
     if isinstance(utility, LinearUtility | QuadraticUtility):  # nothing needs to be compiled
         theta = np.stack([scaled_coefficients(utility, index) for index in range(int(group.max(initial=0)) + 1)])
         raw = of_cells(raw_features(model, parameters, amounts), recipe)
-        return in_parts(
-            len(raw), lambda part: _polynomial(utility, _scaled(model, parameters, raw[part]), theta, group[part])
-        )
+        scaling = _center_and_scale(model, parameters)
+        return in_parts(len(raw), lambda part: _polynomial(terms(utility, raw[part], *scaling), theta, group[part]))
     features = of_cells(scaled_features(model, parameters, amounts), recipe)
     with jax.enable_x64(True):
         groups = jnp.asarray(group, jnp.int32)
@@ -195,13 +201,9 @@ def utilities_of(
 
 
 def _polynomial(
-    utility: Polynomial,
-    features: Float64[np.ndarray, "cells k"],
-    theta: Float64[np.ndarray, "groups m"],
-    group: Int[np.ndarray, " cells"],
+    rows: Float64[np.ndarray, "cells m"], theta: Float64[np.ndarray, "groups m"], group: Int[np.ndarray, " cells"]
 ) -> Float64[np.ndarray, " cells"]:
-    """Utility of scaled features, by the coefficients of each group."""
-    rows = terms(utility, features)
+    """Utility of rows of terms, by the coefficients of each group."""
     return np.einsum("nm,m->n", rows, theta[0]) if len(theta) == 1 else np.einsum("nm,nm->n", rows, theta[group])
 
 
@@ -269,7 +271,7 @@ def _of_polynomial(
 ) -> Design:
     """A block a group, with a column a term."""
     module = model(parameters)
-    center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
+    center, scale = _center_and_scale(model, parameters)
     names = module.feature_map.names
     every = coefficient_names(utility, names)
     held: set[str] = set()
@@ -277,9 +279,7 @@ def _of_polynomial(
         held = {name for name, column in zip(names, features.T, strict=True) if is_held(fixed.get(name), column)}
     columns = np.flatnonzero([not held.intersection(name.split("*")) for name in every])
     chosen = tuple(every[column] for column in columns)
-    scaled = features - center
-    scaled /= scale
-    rows = terms(utility, scaled)
+    rows = terms(utility, features, center, scale)
     rows = rows[:, columns] if held else rows
     to_user = in_user_units(utility, center, scale)[np.ix_(columns, columns)]
     left_out = tuple(name for name in every if held.intersection(name.split("*")))
@@ -306,7 +306,7 @@ def _of_polynomial(
         )
 
     def row(recipe: Float64[np.ndarray, " k"], group: int) -> tuple[Float64[np.ndarray, " m"], float]:
-        return terms(utility, ((recipe - center) / scale)[None])[0, columns], 0.0
+        return terms(utility, recipe[None], center, scale)[0, columns], 0.0
 
     def thetas(parameters: Parameters) -> tuple[Float64[np.ndarray, " m"], ...]:
         changed = model(parameters).utility

@@ -111,7 +111,7 @@ def _of_block(
         gradient = gradient + ridge * block.theta
         penalised = Curvature.of(gradient, hessian + np.diag(ridge), np.eye(len(ridge)))
     elif isinstance(penalty, schema.Firth):
-        gradient = gradient + _firth_gradient(block, bends)
+        gradient = gradient + _firth_gradient(block, bends, determined)
         penalised = Curvature.of(gradient, hessian, basis_of(determined))
     scatter = hessian
     if not np.array_equal(block.squares, block.counts):
@@ -131,12 +131,12 @@ def _of_one_response(block: Block, bends: Float64[np.ndarray, " cells"]) -> Floa
     return bends / np.maximum(block.counts, np.finfo(float).tiny)
 
 
-def _firth_gradient(block: Block, bends: Float64[np.ndarray, " cells"]) -> Float64[np.ndarray, " m"]:
+def _firth_gradient(
+    block: Block, bends: Float64[np.ndarray, " cells"], determined: Determined
+) -> Float64[np.ndarray, " m"]:
     """Of −½ log det Σ n p(1 − p) x xᵀ: by a cell's utility −½ h (1 − 2p), h being its leverage (Firth 1993)."""
     weights = block.responses * _of_one_response(block, bends)
-    information = Curvature.of(
-        np.zeros(len(block.theta)), _gram(block.rows, weights), basis_of(determined_by(block.rows))
-    )
+    information = Curvature.of(np.zeros(len(block.theta)), _gram(block.rows, weights), basis_of(determined))
     leverages = weights * information.variances(block.rows)
     return block.rows.T @ (leverages * 0.5 * np.tanh(block.utilities / 2))
 

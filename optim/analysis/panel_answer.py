@@ -12,7 +12,7 @@ from optim.analysis.design import distinct_rows, stacked, utilities_of
 from optim.analysis.evidence import BlockEvidence
 from optim.analysis.fit_certificate import FitFindings
 from optim.analysis.fit_findings import FitExaminer
-from optim.analysis.identifiability import determined_by, reasons, reduction
+from optim.analysis.identifiability import Determined, determined_by, reasons, reduction
 from optim.analysis.parameters import few_parameters
 from optim.analysis.prediction import Prediction, null_model, one_mean_a_recipe, predicted
 from optim.analysis.uncertainty import Estimate, Scores, customer_scores, estimates
@@ -76,7 +76,7 @@ def _predictions(study: Study, member: Parameters, training: Tally) -> dict[str,
     of = lambda cells: predicted(cells.likes, cells.dislikes, _utilities(study, member, cells))
     found = _scored(of(training), null_model(training.likes, training.dislikes, rate))
     found["recipe_means"] = {"log_likelihood": one_mean_a_recipe(training.likes, training.dislikes, training.recipe)}
-    found["customers"] = len(np.unique(panel.customer_of_response()[~panel.held_out]))
+    found["customers"] = int(np.count_nonzero(np.bincount(panel.customer_of_response()[~panel.held_out])))
     if panel.held_out.any():
         held_out = tally(panel, study.group, panel.held_out, by_customer=False)
         found["held_out"] = _scored(of(held_out), null_model(held_out.likes, held_out.dislikes, rate))
@@ -112,17 +112,16 @@ def _design(study: Study, findings: FitFindings, training: Tally) -> dict[str, A
     asked = [one for one in findings.blocks if len(one.block.rows)]
     rows = stacked([one.block.rows for one in asked])
     features = stacked([one.block.features for one in asked])
-    found: dict[str, Any] = _rank(rows, features)
+    found: dict[str, Any] = _rank(asked[0].determined if len(asked) == 1 else determined_by(rows), features)
     if len(findings.blocks) > 1:
-        found["by_group"] = {one.block.group: _rank(one.block.rows, one.block.features) for one in findings.blocks}
+        found["by_group"] = {one.block.group: _rank(one.determined, one.block.features) for one in findings.blocks}
     segments = {column: _segments(study, column, rows, features, training) for column in segment_columns(study)}
     if segments:
         found["segments"] = segments
     return found
 
 
-def _rank(rows: Float64[np.ndarray, "cells m"], features: Float64[np.ndarray, "cells k"]) -> dict[str, Any]:
-    determined = determined_by(rows)
+def _rank(determined: Determined, features: Float64[np.ndarray, "cells k"]) -> dict[str, Any]:
     recipes = distinct_rows(features)
     found = {"coefficients": determined.coefficients, "recipes": recipes, "rank": determined.rank}
     return found | ({"condition": determined.condition} if np.isfinite(determined.condition) else {})
@@ -152,7 +151,10 @@ def _segments(
     found = {}
     for value in np.unique(study.panel.columns[column]):
         cells = np.unique(training.of_response[values == value])
-        found[str(value)] = {"responses": int(np.sum(values == value)), **_rank(rows[cells], features[cells])}
+        found[str(value)] = {
+            "responses": int(np.sum(values == value)),
+            **_rank(determined_by(rows[cells]), features[cells]),
+        }
     return found
 
 

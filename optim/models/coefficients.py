@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from optim.models.utilities import LinearUtility, QuadraticUtility
 
@@ -42,12 +42,22 @@ def scaled_coefficients(utility: Polynomial, group: int) -> Float[np.ndarray, " 
     return np.concatenate(parts)
 
 
-def terms(utility: Polynomial, scaled: Float[np.ndarray, "rows k"]) -> Float[np.ndarray, "rows m"]:
-    """t(z) of scaled features."""
-    constant = [] if utility.bias is None else [np.ones((len(scaled), 1))]
+def terms(
+    utility: Polynomial,
+    features: Float[np.ndarray, "rows k"],
+    center: Float[np.ndarray, " k"],
+    scale: Float[np.ndarray, " k"],
+) -> Float64[np.ndarray, "rows m"]:
+    """t(z) of features in the user's units, z = (f − c)/s; written in place, as there may be millions of rows."""
     left, right = np.array(pairs(utility), int).reshape(-1, 2).T
-    products = [scaled[:, left] * scaled[:, right]] if len(left) else []
-    return np.concatenate([*constant, scaled, *products], axis=1)
+    start, count = 0 if utility.bias is None else 1, features.shape[1]
+    found = np.empty((len(features), start + count + len(left)))
+    found[:, :start] = 1.0
+    scaled = found[:, start : start + count]
+    np.subtract(features, center, out=scaled)
+    scaled /= scale
+    np.multiply(scaled[:, left], scaled[:, right], out=found[:, start + count :])
+    return found
 
 
 def in_user_units(

@@ -304,6 +304,7 @@ def test_one_separated_group_takes_nothing_from_the_other(one_separated: Path, a
     assert liking["by_group"]["south"]["mean"] == pytest.approx(expit(at @ south.theta), rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_fit_that_has_not_settled_says_so_beside_a_separated_group(one_separated: Path, ask: Answers) -> None:
     """Sugar of the south is .40 after 30 steps of Adam, for 1.12 with a standard error of .23."""
     adam = "stages.fit={kind: fit, length: 30, optimizer: {name: adam, learning_rate: 0.01}}"
@@ -344,6 +345,7 @@ def test_an_ingredient_that_was_always_the_same_in_one_group_is_named(always: Pa
     assert north == pytest.approx({"sugar": expected.theta[0]}, rel=1e-4)
 
 
+@pytest.mark.long
 def test_what_one_group_has_tasted_nothing_like_is_not_determined_for_it_alone(always: Path, ask: Answers) -> None:
     found = ask(always, "ingredients.sugar.max=2")
     sugar, butter = found.result["recipe"].values()

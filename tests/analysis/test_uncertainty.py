@@ -197,6 +197,7 @@ def test_errors_of_a_mean_over_customers_are_those_of_its_sampling_distribution(
     assert np.mean(claimed) == pytest.approx(np.std(drawn), rel=0.3)
 
 
+@pytest.mark.long
 def test_firth_has_the_information_at_its_estimate(small: Studies) -> None:
     loss = "stages.fit.loss={kind: likelihood, penalty: {kind: firth}}"
     steps = ["stages.fit.optimizer={name: newton}", "stages.fit.batch=all", "stages.fit.length=12"]

@@ -83,6 +83,7 @@ def test_it_prints_the_verdict_and_a_line_for_each_direction(verdict: str, value
     assert [float(line.split()[0]) for line in lines[2:]] == sorted(values)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_it_works_under_transformations() -> None:
     assert_transforms(curvature(deliciousness))

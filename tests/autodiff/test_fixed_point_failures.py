@@ -57,6 +57,7 @@ def test_short_steps_far_from_any_fixed_point_do_not_converge(update: Function, 
         fixed_point(update, 1.0, 0.0, on_failure="raise", **settings)
 
 
+@pytest.mark.long
 def test_a_large_state_that_walks_away_is_flagged() -> None:
     walk = lambda p, x: fixed_point(lambda p, x: x + p, p, x, tol=1e-3, max_iterations=2000)
     _, convergence = jax.jit(walk)(jnp.ones(200), jnp.zeros(200))

@@ -111,6 +111,7 @@ def large_gradient(scale: Array, retention: Array) -> Array:
     return jax.grad(lambda b: jnp.sum(solve(b)) * scale)(jnp.zeros(200))
 
 
+@pytest.mark.long
 def test_a_large_state_of_any_scale_keeps_its_gradient() -> None:
     """The squares of 1e-20 and 1e20 are beyond single precision."""
     for scale in (1e-20, 1.0, 1e20):

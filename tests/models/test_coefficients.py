@@ -60,7 +60,7 @@ def test_the_polynomial_predicts_what_the_module_predicts(quadratic: bool, inter
             for name, value in found.items()
         )
         assert by_hand == pytest.approx(by_module, rel=1e-9, abs=1e-9)
-        assert terms(utility, scaled[None])[0] @ theta == pytest.approx(by_module, rel=1e-9, abs=1e-9)
+        assert terms(utility, features[None], center, scale)[0] @ theta == pytest.approx(by_module, rel=1e-9, abs=1e-9)
     assert ("constant" in found) == intercept
 
 

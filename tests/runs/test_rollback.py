@@ -128,6 +128,7 @@ def test_with_all_the_data_in_every_step_there_is_nothing_to_skip(folder: Path, 
     assert info.skips == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("stops", "keep"), [((2,), 1), pytest.param((1, 2, 4, 5, 7), 2, marks=pytest.mark.long)])
 def test_saves_at_stops_do_not_push_out_what_a_rollback_needs(
     folder: Path, trained: TrainedOnce, tmp_path: Path, stops: tuple[int, ...], keep: int
