@@ -32,7 +32,7 @@ from optim.analysis.verdicts import CHECKED, NOT_KNOWN, Caveat, Status, worst
 from optim.config.numbers import number
 from optim.losses.likelihood import PanelObjective
 from optim.losses.objective import Parameters
-from optim.models import arrays
+from optim.models.arrays import first_member
 from optim.study.stage import Stage
 from optim.study.state import State
 from optim.study.study import Study
@@ -67,7 +67,7 @@ def answer(
         chosen_end: where a stage was ended by hindsight, if one was.
     """
     examiners = examiners or Examiners(study)
-    member = arrays.member(state.parameters["model"], 0)
+    member = first_member(state.parameters["model"])
     bakes = [stage for stage in study.stages if stage.bakes]
     main, others = _fits(study)
     of_others = [examiners(stage).findings(member, ended=ended(stage, state, chosen_end)) for stage in others]

@@ -336,7 +336,7 @@ def _of_own(
         flat = Flat.of_one(own)
         theta = np.asarray(flat.ravel_one(own))
         module = model(parameters)
-        center, scale = np.asarray(module.center[...], float), np.asarray(module.scale[...], float)
+        center, scale = _center_and_scale(model, parameters)
 
         def utility(vector: Array, features: Array, group: Array) -> Array:
             changed = model({**in_float64(parameters), "utility": flat.unravel(vector)}).utility

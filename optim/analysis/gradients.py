@@ -17,7 +17,7 @@ from optim.config.schema import Bake, Config
 from optim.data.streams import stream
 from optim.losses.cake import CakeObjective
 from optim.losses.objective import Parameters, batch_loss
-from optim.models.arrays import member
+from optim.models.arrays import first_member
 from optim.models.space import RecipeSpace, widths
 from optim.optimize.starts import build_starts
 from optim.study.precision import set_precision
@@ -72,7 +72,7 @@ def check_study(config: Config) -> Iterator[StageCheck]:
 
 def _with_noise(study: Study, random: np.random.Generator) -> Parameters:
     """The initial parameters, with noise on those that a stage trains: constants of formulas are what they are."""
-    model = member(study.parameters["model"], 0)
+    model = first_member(study.parameters["model"])
     trained = {part for stage in study.stages for part in stage.train or ()}
 
     def noisy(leaf: Array) -> Array:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from optim.cli.exits import exit_code_of
 from optim.cli.output import placed_output
@@ -60,20 +61,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     overrides = "change a key of the config, such as stages.bake.length=500"
+    many: dict[str, Any] = {"nargs": "*", "default": [], "metavar": "key.path=value"}
     no_cache = "compile everything anew, and keep nothing for later runs"
 
     train = commands.add_parser("train", help="train a study in a new run directory")
     train.add_argument("config", type=Path, metavar="CONFIG", help="the study (YAML)")
-    train.add_argument("overrides", nargs="*", default=[], metavar="key.path=value", help=overrides)
+    train.add_argument("overrides", **many, help=overrides)
     train.add_argument("--runs-dir", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     train.add_argument("--name", help="name of the run (default: the config's, numbered where it is taken)")
     train.add_argument("--no-cache", action="store_true", help=no_cache)
 
     resume = commands.add_parser("resume", help="go on with a run exactly where it was")
     resume.add_argument("directory", type=Path, metavar="RUN", help="the run directory, such as runs/cake")
-    resume.add_argument(
-        "overrides", nargs="*", default=[], metavar="key.path=value", help="a change that a running study allows"
-    )
+    resume.add_argument("overrides", **many, help="a change that a running study allows")
     resume.add_argument("--best", action="store_true", help="a new run, from the checkpoint kept by checkpoint.best")
     resume.add_argument("--name", help="name of that new run (default: RUN-best, numbered where it is taken)")
     resume.add_argument("--no-cache", action="store_true", help=no_cache)
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "check-gradients", help="check the derivatives of every loss and score of a study, at a point"
     )
     check.add_argument("config", type=Path, metavar="CONFIG", help="the study (YAML)")
-    check.add_argument("overrides", nargs="*", default=[], metavar="key.path=value", help=overrides)
+    check.add_argument("overrides", **many, help=overrides)
     check.add_argument("--no-cache", action="store_true", help=no_cache)
 
     config = commands.add_parser("config", help="check a config, show it resolved, or print the schema")
@@ -90,6 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     for action, text in (("check", "say what is wrong with a config"), ("show", "print the resolved config")):
         one = actions.add_parser(action, help=text)
         one.add_argument("config", type=Path, metavar="CONFIG")
-        one.add_argument("overrides", nargs="*", default=[], metavar="key.path=value", help=overrides)
+        one.add_argument("overrides", **many, help=overrides)
     actions.add_parser("schema", help="print the JSON schema, for completion in an editor")
     return parser

@@ -108,11 +108,11 @@ def _utility(config: Config) -> Iterator[Finding]:
 
 
 def _data(config: Config) -> Iterator[Finding]:
-    if config.data is None:
+    if config.data is None or _fits(config):
         return
-    if not _fits(config) and not any(_reads_customers(stage) for stage in _bakes(config)):
+    if not any(_reads_customers(stage) for stage in _bakes(config)):
         yield ("data",), "no stage is fitted to it, and no score reads a column of the customers"
-    elif config.data.evaluation is not None and not _fits(config):
+    elif config.data.evaluation is not None:
         yield ("data", "evaluation"), "no stage is fitted, so that there is nothing to hold responses out of"
 
 

@@ -28,6 +28,6 @@ def zeros(*shape: int) -> Array:
     return on_device(np.zeros(shape))
 
 
-def member(tree: PyTree[Array | np.ndarray], index: int) -> PyTree[Array]:
-    """One member of arrays with a leading member axis."""
-    return jax.tree.map(lambda leaf: on_device(np.asarray(leaf)[index]), tree)
+def first_member(tree: PyTree[Array | np.ndarray]) -> PyTree[Array]:
+    """The first member of arrays with a leading member axis: all there is of a fit."""
+    return jax.tree.map(lambda leaf: on_device(np.asarray(leaf)[0]), tree)

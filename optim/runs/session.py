@@ -18,7 +18,7 @@ from optim.autodiff.failures import raised_inside
 from optim.config.digests import digest_of_text
 from optim.config.dumping import as_mapping, dump
 from optim.config.schema import Config
-from optim.models.arrays import member
+from optim.models.arrays import first_member
 from optim.runs.checkpoints import Checkpoints, Restored
 from optim.runs.curves import Curves, open_curves
 from optim.runs.directory import RunDirectory
@@ -219,7 +219,7 @@ class Session:
             result = answer(self.study, state, self.examiners, self.forewarned, self.info.chosen_end)
         except NoAnswerError as error:
             raise DivergedError(f"{error}. {_REMEDY}") from error
-        arrays = parameter_arrays(self.study, member(state.parameters["model"], 0))
+        arrays = parameter_arrays(self.study, first_member(state.parameters["model"]))
         if arrays:
             write_parameters(self.directory.parameters, arrays)
             result["parameters_file"] = self.directory.parameters.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim.analysis.fit_findings import Examiners
-from optim.models.arrays import member
+from optim.models.arrays import first_member
 from optim.study.stage import Stage
 from optim.study.state import State
 
@@ -18,6 +18,6 @@ class SettlingCurve:
         """The point of a checkpoint by its tag; none for a bake, nor where δ is not to be had."""
         if stage.bakes:
             return {}
-        model = member(state.parameters["model"], 0)
+        model = first_member(state.parameters["model"])
         delta = self._examiners(stage).delta(model)
         return {} if delta is None else {f"{stage.name}/delta": delta}

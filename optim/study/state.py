@@ -82,7 +82,7 @@ class State(NamedTuple):
 
 def place(tree: PyTree) -> PyTree:
     """Put arrays on the device, with definite types: a weakly typed leaf would compile a stage twice."""
-    return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)), tree)
+    return jax.tree.map(on_device, tree)
 
 
 def no_stopping(members: int, width: int) -> Stopping:

@@ -33,7 +33,7 @@ from optim.losses.objective import Objective, Parameters
 from optim.losses.penalties import build_penalty
 from optim.losses.properties import PropertyObjective
 from optim.losses.scores import build_score
-from optim.models.arrays import member, on_device
+from optim.models.arrays import first_member, on_device
 from optim.models.build import Tasted, build_model
 from optim.models.flat import Flat
 from optim.models.functional import Functional
@@ -89,7 +89,7 @@ class Study:
     @property
     def first_member(self) -> Parameters:
         """The initial parameters without the member axis."""
-        return member(self.parameters, 0)
+        return first_member(self.parameters)
 
     @cached_property
     def asked(self) -> frozenset[int]:
