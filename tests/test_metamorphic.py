@@ -217,6 +217,7 @@ def test_another_order_and_another_unit_of_an_ingredient_change_nothing_else(ask
     same(renamed(ask(turned.in_units(MILLI, "acid"))), renamed(ask(plain)), of_units(MILLI, "acid"))
 
 
+@pytest.mark.long
 def test_a_total_in_another_unit_changes_nothing_else_though_customers_are_clipped(ask: Ask, plain: Tasting) -> None:
     """All the ingredients of a total have its unit; what a customer's gradient is clipped at has none."""
     names, whole = tuple(plain.ingredients), replace(plain, total=10.0, optimizer=", clip_customer_norm: 0.002")
@@ -249,6 +250,7 @@ def test_customers_who_are_counted_twice_change_nothing_but_how_sure_it_is(ask: 
         assert math.sqrt(2) * twice["liking"][kind] == pytest.approx(once["liking"][kind], rel=1e-7)
 
 
+@pytest.mark.long
 def test_whose_responses_they_are_changes_the_robust_errors_alone(ask: Ask, plain: Tasting) -> None:
     """Customers merged: the second half of them hand their responses to the first, who have tasted other recipes. A sum
     and a mean over responses have the same best coefficients as well."""

@@ -18,6 +18,9 @@ Verdict = Literal["peak", "valley", "saddle", "flat"]
 ZERO_WITHIN = 10.0
 """How far from zero an eigenvalue counts as zero: in machine epsilons of the largest one, for each variable."""
 
+VECTORS_SHOWN_TO = 1e-4
+"""Of the components of unit vectors: the digits that all processors agree on where eigenvalues are apart."""
+
 
 class Curvature(NamedTuple):
     """Eigenvalues and eigenvectors of a Hessian. A pytree.
@@ -70,9 +73,12 @@ class Curvature(NamedTuple):
     def __str__(self) -> str:
         """The verdict, and a line for each direction."""
         eigenvalues = self._of_one_point()
-        texts = [number_text(value) for value in eigenvalues]
+        # Their digits beyond that differ from one processor to the next.
+        rounding = float(eigenvalues.size * np.finfo(eigenvalues.dtype).eps * np.abs(eigenvalues).max(initial=0))
+        texts = [number_text(value, rounding) for value in eigenvalues]
         rows = [text.rjust(max(map(len, texts))) for text in texts]
-        table = text_table(rows, self.directions.names(1), np.asarray(self.directions.values), corner="eigenvalue")
+        vectors = np.asarray(self.directions.values)
+        table = text_table(rows, self.directions.names(1), vectors, corner="eigenvalue", resolution=VECTORS_SHOWN_TO)
         return f"{self.verdict}\n{table}"
 
 

@@ -96,6 +96,7 @@ def diamond_fit() -> Maximum:
 # The cases that once came out wrong.
 
 
+@pytest.mark.long
 def test_amounts_of_one_sum_determine_the_coefficients_without_a_constant_alone(case: Case, ask: Answers) -> None:
     found = ask(case("collinear") / "config.yaml", NEWTON)
     said = "orange + banana + mango is always 1, so the constant is not determined: leave it out"
@@ -111,6 +112,7 @@ def test_amounts_of_one_sum_determine_the_coefficients_without_a_constant_alone(
     assert said in found.warnings["likelihood.parameters"]
 
 
+@pytest.mark.long
 def test_without_the_constant_all_coefficients_are_determined(case: Case, ask: Answers) -> None:
     config = case("collinear") / "config.yaml"
     found = ask(config, "model.utility.intercept=false", NEWTON)
@@ -204,6 +206,7 @@ def test_a_network_of_eight_recipes_is_no_finding(case: Case, ask: Answers) -> N
         assert absent not in found.likelihood
 
 
+@pytest.mark.long
 def test_held_out_recipes_show_that_new_ones_cannot_be_predicted(case: Case, ask: Answers) -> None:
     found = ask(case("eight_recipes") / "config.yaml", NEWTON, "data.evaluation={share: 0.25, by: recipe}")
     held_out = found.likelihood["held_out"]
@@ -219,6 +222,7 @@ def cocktail_tables(cocktail: Path) -> tuple[str, str]:
     return f"data.recipes={cocktail}/recipes.csv", f"data.ratings={cocktail}/ratings.csv"
 
 
+@pytest.mark.long
 def test_a_fit_far_from_its_maximum_says_so(cocktail_tables: tuple[str, str], ask: Answers) -> None:
     adam = "stages.fit={kind: fit, length: 100, optimizer: {name: adam, learning_rate: 1e-3}}"
     found = ask(COCKTAIL, *cocktail_tables, adam)
@@ -363,6 +367,7 @@ def test_what_one_group_has_tasted_nothing_like_is_not_determined_for_it_alone(a
     assert by_group["south"]["mean"] == pytest.approx(expit(np.array([sugar, butter, 1]) @ south.theta), rel=1e-5)
 
 
+@pytest.mark.long
 def test_a_constant_sum_beside_a_fixed_ingredient(folder: Path, ask: Answers) -> None:
     flour, likes = np.array([60.0, 50, 40, 30, 45, 55, 35, 65]), np.array([4.0, 6, 9, 12, 8, 5, 11, 3])
     tables = Tables(
@@ -382,6 +387,7 @@ def test_a_constant_sum_beside_a_fixed_ingredient(folder: Path, ask: Answers) ->
     assert given == pytest.approx({"flour": expected.theta[0], "sugar": expected.theta[1]}, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_segment_of_a_pooled_utility_that_nobody_asked_is_named(folder: Path, ask: Answers) -> None:
     tables = Tables({"sugar": SUGAR, "butter": BUTTER}, {"north": MIXED, "children": None})
     found = ask(tables.write(folder / "pooled", BOUNDS, LINEAR), NEWTON)
@@ -443,6 +449,7 @@ def apart(folder: Path) -> tuple[Path, str, str, str]:
     return config, f"stages.bake.score={{kind: own, path: '{home}/own.py:score'}}", length, "stages.bake.starts=1"
 
 
+@pytest.mark.long
 def test_a_score_that_reads_no_liking_stands_beside_a_group_nobody_asked(
     apart: tuple[Path, str, str, str], ask: Answers
 ) -> None:
@@ -507,6 +514,7 @@ def test_a_network_s_liking_over_groups_of_different_sizes_is_that_of_a_customer
     assert found.result["score"] == pytest.approx(liking["mean"], rel=1e-5)
 
 
+@pytest.mark.long
 def test_outside_what_was_tasted_how_far_and_along_what(diamond: Path, ask: Answers) -> None:
     """The hull is |a − 2| + |b − 2| ≤ 1: the distance to it by SciPy, in ranges of 3.5."""
     found = ask(diamond)

@@ -70,6 +70,7 @@ def test_every_bake_is_in_the_answer_and_on_the_screen_under_its_own_name(study:
     assert result["bakes"]["bake"]["status"]["score"] != CHECKED
 
 
+@pytest.mark.long
 def test_parameters_of_an_own_utility_stand_in_the_answer_and_beside_it(study: Path) -> None:
     own = "model.utility={kind: own, path: 'own.py:Utility', features: [amounts]}"
     outcome = run(load(study, [own, "stages.bake.length=40"]), study.parent / "runs", "own")

@@ -154,6 +154,7 @@ def test_a_constant_fraction_is_compared_with_that_of_the_recipe(tmp_path: Path)
     assert [one.held for one in departures_of_liking(study, member, np.array([2.0, 1.0, 5.0]))] == [0.625]
 
 
+@pytest.mark.long
 def test_no_probability_is_given_and_the_score_that_reads_it_is_not_known(write: Write, ask: Answers) -> None:
     config = write("{utility: {kind: linear, features: [amounts], intercept: false}}", 5.0)
     result = ask(config).result

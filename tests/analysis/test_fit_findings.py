@@ -175,6 +175,7 @@ def test_single_and_double_precision_have_the_same_certificate(fit: Fits) -> Non
     assert double.findings.certificate.condition == pytest.approx(single.findings.certificate.condition, rel=1e-3)
 
 
+@pytest.mark.long
 def test_a_saddle_is_no_minimum(fit: Fits) -> None:
     """A network at zeros: its output does not bend by one layer alone, and bends both ways by two."""
     found = fit(MLP, "stages.fit.length=3")
@@ -269,6 +270,7 @@ def test_separated_likes_have_no_coefficients(separated: Callable[..., Fitted]) 
     assert "raise stages.fit.length" not in caveat.text + found.text
 
 
+@pytest.mark.long
 def test_a_penalty_keeps_separated_likes_finite_and_is_not_advised_again(separated: Callable[..., Fitted]) -> None:
     found = separated("stages.fit.loss={kind: likelihood, penalty: {kind: ridge, strength: 1}}", "stages.fit.length=12")
     assert found.findings.certificate.status == CHECKED
@@ -278,6 +280,7 @@ def test_a_penalty_keeps_separated_likes_finite_and_is_not_advised_again(separat
     assert "add `penalty" not in said
 
 
+@pytest.mark.long
 def test_a_flat_point_of_a_network_is_not_said_to_be_the_best(small: Studies) -> None:
     """Two hidden layers at zeros, the last bias fitted: all derivatives up to the second are 0 but the bias's own."""
     study = build_study(small("model.utility={kind: mlp, features: [amounts], hidden: [3, 3]}"))

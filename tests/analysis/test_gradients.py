@@ -128,6 +128,7 @@ def test_the_sourdoughs_gradient_is_right_end_to_end() -> None:
     assert "7 components" in str(check.report)  # four amounts, the temperature, both parts of the vibration
 
 
+@pytest.mark.long
 def test_a_wrong_rule_is_named_and_the_exit_code_is_1(
     small_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,6 +127,7 @@ def test_a_number_has_the_digits_that_resolve_what_it_differs_by(value: float, w
     assert resolved(value, width) == text
 
 
+@pytest.mark.long
 def test_settings_and_what_is_said_of_a_spread_have_the_digits_of_their_range(tmp_path: Path) -> None:
     found = Answers()(study(tmp_path, KELVIN, SCORE), "ingredients.flour={min: 13000.5, max: 13003.5}")
     text = shown(found.result)

@@ -133,6 +133,7 @@ def test_random_designs_are_separated_where_other_programs_say_so() -> None:
     assert min(outcomes.count(kind) for kind in ("none", "some", "complete")) > 15
 
 
+@pytest.mark.long
 def test_what_rises_and_falls_does_so_along_every_direction_that_separates() -> None:
     """Directions by linear programs with random aims: they reach the corners of the cone."""
     random = default_rng(2)

@@ -170,6 +170,7 @@ def test_a_conjugate_below_the_square_root_of_the_precision_is_found(precision: 
         holomorphic_derivative(lambda z: z**2 + part * jnp.conj(z), jnp.array(Z, precision))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("precision", [jnp.complex64, pytest.param(jnp.complex128, marks=pytest.mark.long)])
 def test_what_is_holomorphic_passes_within_rounding(precision: type) -> None:
@@ -258,6 +259,7 @@ def test_the_derivative_can_be_differentiated() -> None:
     np.testing.assert_allclose(steepness(Z), 36.0 * 5.0 * Z, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("derivative", "f"),
     [(ascent_direction, vibration), (holomorphic_derivative, smooth_process), (real_jacobian, jnp.conj)],

@@ -110,3 +110,9 @@ def test_equal_eigenvalues_still_have_a_sum_with_a_gradient() -> None:
 def test_what_makes_no_sense_is_refused(call: Callable[[], object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_no_digit_is_printed_that_rounding_decides() -> None:
+    printed = str(bowl(np.diag(np.float32([-35.7, -0.061165, 2.0]))))
+    assert [line.split()[0] for line in printed.splitlines()[2:]] == ["-35.7", "-0.0612", "2"]
+    assert all(len(cell.partition(".")[2]) <= 4 for line in printed.splitlines()[2:] for cell in line.split()[1:])

@@ -89,6 +89,7 @@ def test_the_third_derivative_is_right_as_well() -> None:
     np.testing.assert_allclose(jax.jit(third)(0.75), 60 / 0.25**4, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     "modes",
@@ -192,6 +193,7 @@ def solve_affine(matrix: Array, boost: Array) -> tuple[Array, Convergence]:
     return fixed_point(update, (matrix, boost), jnp.zeros_like(boost))
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(
     kind=st.sampled_from([((), np.float32), ((1,), np.float64), ((2, 2), np.float32), ((2, 2), np.float64)]),

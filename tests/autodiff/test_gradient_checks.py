@@ -70,6 +70,7 @@ def test_the_score_passes_in_every_mode_to_second_order() -> None:
         np.testing.assert_allclose(row(report, kind).derivative, SCORE_GRADIENT[row(report, kind).entry], rtol=2e-6)
 
 
+@pytest.mark.long
 def test_the_other_formulas_pass_as_one_function_of_a_tree() -> None:
     """Among them a complex number, and data in single precision that the function closes over."""
 
@@ -237,6 +238,7 @@ def many(x: Array) -> Array:
 LARGE = np.random.default_rng(1).normal(size=20_000)
 
 
+@pytest.mark.long
 def test_a_large_point_passes_along_a_fixed_number_of_directions() -> None:
     report = check_gradients(many, LARGE)
     assert report.passed, report
@@ -245,6 +247,7 @@ def test_a_large_point_passes_along_a_fixed_number_of_directions() -> None:
     assert report.notes[0].startswith("second differences: left out")  # so many terms drown a step along a direction
 
 
+@pytest.mark.long
 def test_among_twenty_thousand_components_the_wrong_one_is_named_to_both_orders() -> None:
     identity = wrong_backward(lambda cotangent: cotangent.at[12_345].multiply(1.01))
     report = check_gradients(lambda x: many(identity(x)), LARGE)

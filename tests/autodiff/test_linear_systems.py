@@ -62,6 +62,7 @@ def shifted(size: int, a: float) -> np.ndarray:
     return np.eye(size) - a * np.roll(np.eye(size), 1, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("dtype", "size", "a", "tolerance"),
     [
@@ -118,6 +119,7 @@ def test_a_large_state_of_any_scale_keeps_its_gradient() -> None:
         np.testing.assert_allclose(large_gradient(scale, 0.5), np.full(200, 2 * scale), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_a_large_system_that_cannot_be_solved_gives_nan() -> None:
     """1 − ∂f/∂x = 0: the iteration is at rest, the derivative does not exist."""
     assert bool(jnp.all(jnp.isnan(large_gradient(1.0, 1.0))))

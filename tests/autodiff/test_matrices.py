@@ -179,6 +179,7 @@ def test_other_type_errors_of_a_function_are_not_hidden() -> None:
         jacobian(broken)(3.0)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_they_work_under_transformations() -> None:
     functions = (jacobian(properties, "forward"), jacobian(properties, "reverse"), hessian(deliciousness))

@@ -144,6 +144,7 @@ def test_a_direction_takes_the_precision_of_the_point() -> None:
     assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {jnp.dtype("float32")}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_they_work_under_transformations() -> None:
     assert_transforms(

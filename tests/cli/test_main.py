@@ -44,6 +44,7 @@ def test_train_prints_the_cake_and_what_to_type_next(small_file: Path, capsys: p
     assert again == output
 
 
+@pytest.mark.long
 def test_a_second_run_gets_a_name_of_its_own(small_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         call(capsys, "train", "small.yaml", "stop_after_steps=1")

@@ -33,6 +33,7 @@ def call(folder: Path, *arguments: str, stdout: int, stderr: int) -> subprocess.
     return subprocess.run(program, stdout=stdout, stderr=stderr, text=True, cwd=folder, env=environment)
 
 
+@pytest.mark.long
 def test_training_goes_on_where_nobody_reads_what_it_prints(small_file: Path, closed: int) -> None:
     (small_file.parent / "mine.py").write_text(PRINTING)
     done = call(small_file.parent, "train", "small.yaml", BAKE_ALONE, stdout=closed, stderr=closed)

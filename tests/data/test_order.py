@@ -158,6 +158,7 @@ def deviations_of_pairs(visits: np.ndarray, batch: int) -> np.ndarray:
     return np.array(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("units", [100, 997, 1000, 1024, *also(256, 400)])
 def test_a_unit_comes_anywhere_in_its_epoch_and_shares_a_batch_with_another_as_chance_has_it(units):
     visits = epochs_of(units, units, seed=12, count=EPOCHS)

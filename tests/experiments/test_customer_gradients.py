@@ -54,6 +54,7 @@ def test_the_gradients_of_a_recipe_are_those_of_finite_differences() -> None:
     assert (np.ptp(expected, axis=0) > 1e-3).all()  # each customer pulls elsewhere
 
 
+@pytest.mark.long
 def test_our_contenders_compute_the_formulas(workload: Workload) -> None:
     contenders = our_contenders(workload)
     assert len(contenders) == 3

@@ -20,7 +20,13 @@ def test_the_rows_are_those_of_the_seed() -> None:
     assert list(course.SOURCE) == rows[:20]
 
 
-@pytest.mark.parametrize("row", [f"S{number}" for number in range(1, 23)])
+LONG = ("S5", "S6", "S7", "S10", "S20", "S22")
+"""Rows of which each takes seconds: the rooms' own tests have their figures as well."""
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.long] * (row in LONG)) for row in course.SECTIONS]
+)
 def test_it_agrees_with_the_source(row: str) -> None:
     outcome = outcome_of(row)
     assert outcome.complaints == []
@@ -99,6 +105,7 @@ def test_of_many_figures_the_worst_is_shown() -> None:
     assert course.figures_text(Outcome("S1", "", entries), "ours") == "1.000001\nfigure[3], of 9"
 
 
+@pytest.mark.long
 def test_the_run_of_the_picture_climbs_from_all_its_starts_to_one_cake() -> None:
     paths = paths_of_a_run()
     assert paths.shape == (4, 151, 2)
@@ -117,6 +124,7 @@ def minus_deliciousness(free: NDArray[np.float64]) -> float:
     return (sweetness - 10) ** 2 + (fluffiness - 5) ** 2 + 0.5 * cost
 
 
+@pytest.mark.long
 def test_pictures_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(course, "paths_of_a_run", lambda: np.linspace([[0.6, 1.1]] * 4, [[1.5, 2.0]] * 4, 9, axis=1))
     paths = course.save_pictures(tmp_path / "new" / "pictures")

@@ -32,6 +32,7 @@ from derivatives import (
 )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
     "problem", [dough, pytest.param(lambda: coupled(5), marks=pytest.mark.long)], ids=["dough", "coupled"]
@@ -78,6 +79,7 @@ def test_hessian_products_are_those_of_finite_differences() -> None:
     assert max(errors.values()) < 1e-9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES)
 def test_both_modes_give_the_same_jacobian(family: str) -> None:
     forward, reverse = (np.asarray(each.run().values) for each in jacobian_programs(family, inputs=6, outputs=4))

@@ -71,6 +71,7 @@ def types(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype), leaf.weak_type), tree)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_every_optimizer_goes_downhill_for_every_member(name: str) -> None:
     optimizer = build_optimizer(block_of(name), resolve, "noise")

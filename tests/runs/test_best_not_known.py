@@ -38,6 +38,7 @@ def damage(checkpoint: Path) -> None:
         file.truncate(60)
 
 
+@pytest.mark.long
 def test_a_checkpoint_that_may_be_the_best_is_not_passed_over(finished: Path) -> None:
     best = finished / "checkpoints" / str(lowest(finished)[1])
     damage(best)

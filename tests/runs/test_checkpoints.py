@@ -547,6 +547,7 @@ with open_checkpoints(Path(directory), keep=2) as checkpoints:
 """
 
 
+@pytest.mark.long
 def test_a_process_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     """Killed when it touches a file for so many times since its first save: a moment of the work, not of a clock."""
     reached = 0

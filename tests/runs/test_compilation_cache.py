@@ -85,6 +85,7 @@ def test_what_is_damaged_is_compiled_anew_in_silence(kept: tuple[Path, str]) -> 
     assert min(programs(cache).values()) > 40
 
 
+@pytest.mark.long
 def test_a_place_that_cannot_be_used_is_passed_over_in_silence(kept: tuple[Path, str], tmp_path: Path) -> None:
     _, printed = kept
     (tmp_path / "file").write_text("")
@@ -95,6 +96,7 @@ def test_a_place_that_cannot_be_used_is_passed_over_in_silence(kept: tuple[Path,
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["compiled", "file", "optim"]
 
 
+@pytest.mark.long
 def test_a_setting_of_the_users_own_wins(kept: tuple[Path, str], tmp_path: Path) -> None:
     _, printed = kept
     own = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
@@ -103,6 +105,7 @@ def test_a_setting_of_the_users_own_wins(kept: tuple[Path, str], tmp_path: Path)
     assert not (tmp_path / "ours").exists()
 
 
+@pytest.mark.long
 def test_a_run_has_the_same_bits_with_and_without_and_the_second_compiles_nothing(
     small_file: Path, tmp_path: Path
 ) -> None:

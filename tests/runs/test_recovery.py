@@ -55,6 +55,7 @@ def _monomials(ingredients: tuple[str, ...], amounts: np.ndarray) -> tuple[list[
     return names, np.stack(columns, axis=1)
 
 
+@pytest.mark.long
 def test_the_cake_of_the_main_job_is_the_best_for_the_true_population(tmp_path: Path) -> None:
     config = load(CONFIGS / "cake.yaml")
     outcome = run(config, tmp_path, "cake")

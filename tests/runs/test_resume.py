@@ -213,6 +213,7 @@ def test_an_unreadable_checkpoint_is_set_aside_and_the_one_before_is_used(
     assert "set_aside" in history[2].details
 
 
+@pytest.mark.long
 def test_cadences_may_change_and_the_answer_stays(small: Studies, trained: TrainedOnce, tmp_path: Path) -> None:
     whole = trained(small())
     trained(small("stop_after_steps=12")).copy(tmp_path / "parts")

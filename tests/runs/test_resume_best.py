@@ -83,6 +83,7 @@ def stopped_at_once(finished: Path, name: str | None) -> Outcome:
     return resume_best(finished, name=name, observer=Impatient(), signal=signal)
 
 
+@pytest.mark.long
 def test_the_new_run_is_an_ordinary_one(config: Config, finished: Path) -> None:
     resume_best(finished, name="straight", observer=Silent())
     assert stopped_at_once(finished, name="parts").reason == "SIGTERM"

@@ -65,6 +65,7 @@ def test_a_poisoned_batch_is_skipped_and_recorded(folder: Path, trained: Trained
     assert np.isfinite([value for _, value in curve]).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stops", [(2, 3), pytest.param((4, 5, 6, 7, 8, 9, 10, 11, 12, 13), marks=pytest.mark.long)])
 def test_an_interrupted_run_goes_round_the_same_data(
     folder: Path, trained: TrainedOnce, tmp_path: Path, stops: tuple[int, ...]
@@ -79,6 +80,7 @@ def test_an_interrupted_run_goes_round_the_same_data(
     assert skips[0] == skips[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("interrupted", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_run_killed_in_the_middle_of_a_rollback_takes_the_same_way(
     folder: Path, trained: TrainedOnce, tmp_path: Path, interrupted: bool, monkeypatch: pytest.MonkeyPatch
@@ -142,6 +144,7 @@ def test_saves_at_stops_do_not_push_out_what_a_rollback_needs(
     assert_alike(whole.path, tmp_path / "parts", fit_alone(folder, kept), stage=0)
 
 
+@pytest.mark.long
 def test_a_rollback_after_a_change_of_cadence_goes_to_what_is_there(folder: Path, tmp_path: Path) -> None:
     run(fit_alone(folder, "checkpoint.keep=1", "stop_after_steps=2"), tmp_path, "run")
     outcome = resume(tmp_path / "run", ["checkpoint.every=4"], observer=Silent())

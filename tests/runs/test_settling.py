@@ -86,6 +86,7 @@ def test_the_curve_of_a_fit_that_settles_falls_and_run_json_says_how_it_ended(sm
     assert "not settled" not in text
 
 
+@pytest.mark.long
 def test_the_curve_and_the_warnings_are_the_same_after_interruptions(
     small: Studies, trained: TrainedOnce, tmp_path: Path
 ) -> None:

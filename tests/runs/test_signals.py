@@ -19,7 +19,7 @@ from tests.helpers import run
 from tests.runs.test_resume import assert_alike
 
 # Long enough to be met in the middle.
-HUNDREDS = ("stages.fit.length=3000", "stages.bake.length=60", "log.every=10", "checkpoint.every=100", "chunk=20")
+HUNDREDS = ("stages.fit.length=1000", "stages.bake.length=60", "log.every=10", "checkpoint.every=100", "chunk=20")
 # And again and again: thousands of chunks.
 LONG = ("stages.fit.length=15000", "stages.bake.length=3000", "log.every=5", "checkpoint.every=150", "chunk=20")
 

@@ -49,5 +49,6 @@ def test_it_ends_where_nothing_is_to_be_saved(resumable: bool, code: int) -> Non
     assert time.monotonic() - before < 20.0
 
 
+@pytest.mark.long
 def test_it_waits_where_something_is() -> None:
     assert stopped(begun=True, rounds=10_000_000) == (0, "SIGTERM\n", "")

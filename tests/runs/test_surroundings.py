@@ -28,6 +28,7 @@ def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
 
 
+@pytest.mark.long
 def test_a_changed_module_that_own_code_imports_is_named_and_refused(
     small: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

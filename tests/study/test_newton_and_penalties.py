@@ -79,6 +79,7 @@ def test_newton_finds_the_ridge_that_lbfgs_finds(small: Studies, aggregate: str)
     assert np.abs(found[0]).max() > 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("aggregate", ["sum", pytest.param("mean_customers", marks=pytest.mark.long)])
 @pytest.mark.parametrize("batch", ["16", pytest.param("all", marks=pytest.mark.long)])
 def test_customers_are_clipped_apart_from_the_penalty(small: Studies, aggregate: str, batch: str) -> None:

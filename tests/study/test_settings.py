@@ -89,6 +89,7 @@ def test_a_complex_vibration_ends_at_the_peak_from_ten_starts(study: Path, optim
         assert end == pytest.approx(BEST, abs=1e-3)
 
 
+@pytest.mark.long
 def test_the_answer_and_the_curves_have_the_settings(study: Path, tmp_path: Path) -> None:
     run(load(study), tmp_path / "runs", "one")
     result = json.loads((tmp_path / "runs" / "one" / "result.json").read_text())
@@ -129,6 +130,7 @@ def test_a_complex_setting_may_be_given_as_a_real_number(study: Path) -> None:
         assert set(np.asarray(starts["settings"]["vibration"]).ravel()) == {expected}
 
 
+@pytest.mark.long
 def test_a_process_that_refuses_its_numbers_ends_the_run_with_its_own_words(study: Path, tmp_path: Path) -> None:
     (study.parent / "mine.py").write_text(REFUSES)
     with pytest.raises(OwnRuleError, match=r"after step 0: .*no fixed point after 50 iterations"):
@@ -136,6 +138,7 @@ def test_a_process_that_refuses_its_numbers_ends_the_run_with_its_own_words(stud
     assert json.loads((tmp_path / "runs" / "one" / "run.json").read_text())["status"] == "failed"
 
 
+@pytest.mark.long
 def test_a_limit_on_a_setting_acts(study: Path) -> None:
     limit = "stages.mix.optimizer={name: sgd, learning_rate: 0.0001, limits: {vibration: 0.0}}"
     found = ends(load(study, [limit, "stages.mix.starts=[{flour: 2, water: 2, heat: 20, vibration: [3, -2]}]"]))
@@ -143,6 +146,7 @@ def test_a_limit_on_a_setting_acts(study: Path) -> None:
     assert found[0]["heat"] > 20.5
 
 
+@pytest.mark.long
 def test_a_setting_may_be_called_what_a_mapping_is_asked_for(study: Path) -> None:
     (study.parent / "mine.py").write_text(
         "def score(recipe, customer):\n    return -(recipe.settings['items'] - 2) ** 2\n"
@@ -178,6 +182,7 @@ class Oven(nnx.Module):
 """
 
 
+@pytest.mark.long
 def test_a_property_model_of_the_users_own_reads_settings(study: Path) -> None:
     (study.parent / "oven.py").write_text(PROPERTIES)
     model = 'model.properties={kind: own, path: "oven.py:Oven", settings: [heat]}'

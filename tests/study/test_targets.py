@@ -27,6 +27,7 @@ stages:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("hold", "eggs"), [pytest.param("false", 2.41875, marks=pytest.mark.long), ("true", 2.5875)])
 def test_the_recipe_with_and_without_holding(tmp_path: Path, hold: str, eggs: float) -> None:
     """With fluffiness 5/3 eggs + 0.2 and a cost of 0.25 an egg the misses are, from their conditions by hand:

@@ -63,6 +63,7 @@ class Listening:
         assert np.isfinite(loss)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("score", ["score", "hidden"])
 def test_the_others_come_to_the_best_recipe_and_it_is_said(study_of: Studies, score: str) -> None:
     config = study_of(f"stages.bake.score.path={study_of().stages['bake'].score.path.replace(':score', f':{score}')}")

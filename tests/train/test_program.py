@@ -238,6 +238,7 @@ def test_double_precision_reaches_the_whole_state(small: Studies, float64: None)
     assert {leaf.dtype for leaf in floats} == {np.dtype(np.float64)}
 
 
+@pytest.mark.long
 def test_what_a_stage_leaves_behind_is_kept_by_its_name(small: Studies, trained: TrainedOnce) -> None:
     bake = "{kind: bake, length: 3, starts: 2, score: {kind: liking}, optimizer: {name: sgd, learning_rate: 0.01}}"
     _, state, _, _ = in_memory(small(f"stages.polish={bake}"))
@@ -248,6 +249,7 @@ def test_what_a_stage_leaves_behind_is_kept_by_its_name(small: Studies, trained:
     assert state.ended["fit"].cake is None
 
 
+@pytest.mark.long
 def test_a_limit_that_never_acts_is_said(small: Studies) -> None:
     limits = "stages.bake.optimizer={name: sgd, learning_rate: 0.01, limits: {sugar: 0.0, flour: 1000.0}}"
     config = small(limits, "stages.fit.optimizer.clip_global_norm=1000", "stages.fit.optimizer.clip_customer_norm=0.01")

@@ -82,6 +82,7 @@ def test_a_starter_that_never_settles_is_not_a_number(retention: float) -> None:
     assert bool(jnp.all(jnp.isnan(settled(jnp.array([3.0, retention, 0.2])))))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 def test_the_module_can_be_fitted() -> None:
     graph, constants = nnx.split(Starter())
