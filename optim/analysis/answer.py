@@ -110,7 +110,7 @@ def ended(stage: Stage, state: State, chosen_end: ChosenEnd | None) -> str:
         return ""
     early = f"early stopping at step {steps} of {stage.length}"
     where = early if steps < stage.length else f"trained for all {stage.length} steps"
-    least, lowest = stage.min_improvement, "where the held-out loss was lowest"
+    least, lowest = float(stage.fixed.min_improvement), "where the held-out loss was lowest"
     best = f"the last to lower the held-out loss by more than {number(least)}" if least else lowest
     return f"{where}, then back to step {kept}, {best}"
 

@@ -8,13 +8,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, Int, PyTree, UInt32
 
 from optim.losses.objective import Objective, Parameters, batch_loss
 from optim.models.arrays import float_dtype, on_device
 from optim.models.flat import Flat
-from optim.optimize.chains import initialise
+from optim.optimize.chains import Chain, ChainNumbers, initialise
 from optim.optimize.region import Region
 from optim.study.state import Ended, State, no_stopping
 
@@ -29,7 +28,8 @@ class StageConstants(NamedTuple):
         region: what a cake must keep to; None for a fit.
         limits: greatest absolute gradient of each coordinate of a cake; None where none is limited.
         clip_customer_norm: greatest norm of a customer's own gradient; None for no limit.
-        clip_global_norm: greatest norm of the whole gradient, to count what was clipped; None for no limit.
+        min_improvement: by how much an evaluation must beat the best one.
+        optimizer: the numbers of the optax chain.
     """
 
     objective: PyTree
@@ -38,7 +38,20 @@ class StageConstants(NamedTuple):
     region: Region | None
     limits: Float[Array, " d"] | None
     clip_customer_norm: Float[Array, ""] | None
-    clip_global_norm: Float[Array, ""] | None
+    min_improvement: Float[Array, ""]
+    optimizer: ChainNumbers
+
+
+class Beginning(NamedTuple):
+    """What a stage begins with that may be each run's own.
+
+    Attributes:
+        starts: initial cakes of a bake, along a member axis; None to go on from those of the bake before, or for a fit.
+        optimizer: the numbers of the optax chain.
+    """
+
+    starts: Parameters | None
+    optimizer: ChainNumbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +63,7 @@ class Stage:
         index: its place among the stages.
         objective: what it minimises.
         evaluation: the held-out loss, or None.
-        optimizer: the optax chain.
+        chain: the optax chain.
         train: parts of the likelihood model that it trains; None where it bakes a cake.
         starts: initial cakes of a bake, along a member axis; None to go on from those of the bake before, or for a fit.
         length: steps.
@@ -60,7 +73,6 @@ class Stage:
         keep_every: saved at its multiples as well, counted in steps of the run; None for no others.
         keep_best: the state with the lowest held-out loss is saved, so each evaluation is looked at.
         patience: evaluations without improvement after which it stops; None never to stop.
-        min_improvement: by how much an evaluation must beat the best one.
         fixed: the constants that do not depend on parameters.
     """
 
@@ -68,7 +80,7 @@ class Stage:
     index: int
     objective: Objective
     evaluation: Objective | None
-    optimizer: optax.GradientTransformationExtraArgs
+    chain: Chain
     train: tuple[str, ...] | None
     starts: Parameters | None
     length: int
@@ -80,7 +92,6 @@ class Stage:
     keep_every: int | None
     keep_best: bool
     patience: int | None
-    min_improvement: float
     fixed: StageConstants
 
     @property
@@ -125,11 +136,22 @@ class Stage:
         batch = self.objective.batch(constants, jnp.zeros(1, jnp.int32), jnp.ones(1, bool))
         return batch_loss(self.objective, member, batch, constants)
 
-    def begin(self, state: State) -> State:
-        """The state with which this stage starts, from the one with which the stage before it ended."""
+    @property
+    def beginning(self) -> Beginning:
+        """What it begins with."""
+        return Beginning(self.starts, self.fixed.optimizer)
+
+    def begin(self, state: State, beginning: Beginning | None = None) -> State:
+        """The state with which this stage starts, from the one with which the stage before it ended.
+
+        Args:
+            state: that state.
+            beginning: that of another run of the same program; None for its own.
+        """
+        beginning = self.beginning if beginning is None else beginning
         parameters = state.parameters
-        if self.starts is not None:
-            parameters = {**parameters, "cake": self.starts}
+        if beginning.starts is not None:
+            parameters = {**parameters, "cake": beginning.starts}
         flat = Flat.of(self.trained(parameters)).ravel(self.trained(parameters))
         members, width = flat.shape
         return state._replace(
@@ -137,7 +159,7 @@ class Stage:
             stage=jnp.int32(self.index),
             origin=state.step,
             parameters=parameters,
-            optimizer=initialise(self.optimizer, flat),
+            optimizer=initialise(self.chain(beginning.optimizer), flat),
             clipped=self._nothing_clipped(members, width),
             stopping=no_stopping(members, 0 if self.patience is None else width),
         )
@@ -146,7 +168,7 @@ class Stage:
         clipped = {}
         if self.fixed.limits is not None:
             clipped["limits"] = jnp.zeros((members, width), jnp.int32)
-        if self.fixed.clip_global_norm is not None:
+        if self.fixed.optimizer.clip_global_norm is not None:
             clipped["global"] = jnp.zeros(members, jnp.int32)
         if self.fixed.clip_customer_norm is not None:
             clipped["customers"] = jnp.zeros(members, jnp.int32)

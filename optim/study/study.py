@@ -42,7 +42,7 @@ from optim.models.likelihood import LikelihoodModel
 from optim.models.loaded import modules_loaded_since
 from optim.models.sources import imported_digests, source_digest, source_file
 from optim.models.space import RecipeSpace, build_space
-from optim.optimize.chains import build_optimizer
+from optim.optimize.chains import ChainNumbers, build_chain
 from optim.optimize.newton import MOST_PARAMETERS
 from optim.optimize.region import region_of
 from optim.optimize.starts import build_starts
@@ -306,13 +306,14 @@ class _Builder:
         resolve = partial(steps, steps_per_epoch=per_epoch, total=length)
         of_rate = partial(bounded_steps, steps_per_epoch=per_epoch, total=length, place=f"{place}.optimizer")
         check_order(getattr(block.optimizer, "learning_rate", None), of_rate, f"{place}.optimizer.learning_rate")
+        chain = build_chain(block.optimizer, of_rate, f"{self.config.seed}/{name}/noise")
         evaluate = block.evaluate if isinstance(block, schema.Fit) else schema.Evaluate()
         return Stage(
             name=name,
             index=index,
             objective=objective,
             evaluation=self._evaluation(objective),
-            optimizer=build_optimizer(block.optimizer, of_rate, f"{self.config.seed}/{name}/noise"),
+            chain=chain,
             train=self._trained_parts(block) if isinstance(block, schema.Fit) else None,
             starts=self._starts(name, block),
             length=length,
@@ -325,8 +326,7 @@ class _Builder:
             evaluate_every=resolve(evaluate.every),
             # Counted in 32 bits; there are no more evaluations than steps.
             patience=None if evaluate.patience is None else min(evaluate.patience, MOST_STEPS),
-            min_improvement=evaluate.min_improvement,
-            fixed=self._constants(name, block),
+            fixed=self._constants(name, block, evaluate, chain.numbers),
         )
 
     def _objective(self, block: schema.Fit | schema.Bake) -> Objective:
@@ -410,20 +410,23 @@ class _Builder:
         starts = build_starts(block.starts, self.space, stream(self.config.seed, f"{name}/starts"))
         return cake_layout(self.space).tree(starts)
 
-    def _constants(self, name: str, block: schema.Fit | schema.Bake) -> StageConstants:
+    def _constants(
+        self, name: str, block: schema.Fit | schema.Bake, evaluate: schema.Evaluate, numbers: ChainNumbers
+    ) -> StageConstants:
         optimizer = block.optimizer
         limits = None
         if optimizer.limits:
             limits = on_device(np.array([optimizer.limits.get(name, np.inf) for name in self.space.owners]))
-        scalar = lambda value: None if value is None else on_device(value)
+        clip = optimizer.clip_customer_norm
         return StageConstants(
             objective=None,
             evaluation=None,
             order_seed=on_device(np.uint32(word(self.config.seed, f"{name}/order"))),
             region=region_of(self.space) if isinstance(block, schema.Bake) else None,
             limits=limits,
-            clip_customer_norm=scalar(optimizer.clip_customer_norm),
-            clip_global_norm=scalar(optimizer.clip_global_norm),
+            clip_customer_norm=None if clip is None else on_device(clip),
+            min_improvement=on_device(evaluate.min_improvement),
+            optimizer=numbers,
         )
 
     def _trained_parts(self, block: schema.Fit) -> tuple[str, ...]:

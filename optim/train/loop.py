@@ -143,7 +143,7 @@ class Loop:
         settle = _Settler(stage, origin, step, pace, self.sinks)
         for call in calls(stage, origin, step, pace, self.halts):
             state = self.skip(step, state)
-            state, records = program(state, constants, call)
+            state, records = program(state, constants, call, origin)
             step, due = call[-1].until, call[-1].save
             settle.running(call, records)  # settles the call before, while this one runs
             if call[-1].compare:

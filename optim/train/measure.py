@@ -68,7 +68,7 @@ def evaluated(
         return before
     sums, counts = losses_by_unit(evaluation, flat.unravel(vectors[0]), constants.evaluation)
     loss = total_loss(sums, counts, evaluation.aggregate)
-    improved = loss < before.best - stage.min_improvement
+    improved = loss < before.best - constants.min_improvement
     stale = jnp.where(improved, 0, before.stale + 1)
     remembered = before.best_parameters
     if stage.patience is not None:

@@ -1,6 +1,7 @@
 """The compiled part of a stage: chunks of steps as one call, their number and lengths given at run time.
 
-One program a stage, whatever the cadences: what is due at which step is traced.
+One program a stage, whatever the cadences: what is due at which step is traced. So is whatever is a number of the run
+alone: one program serves all runs that differ in nothing else, one after the other or side by side.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optim.models.flat import Flat
 from optim.study.stage import Stage, StageConstants
 from optim.study.state import HELD_OUT_FAULT, PARAMETER_FAULT, State
 from optim.train.compiling import compiler_options
 from optim.train.measure import Measured, evaluated, measured
+from optim.train.lanes import ALONE, SIDE_BY_SIDE
 from optim.train.plan import MOST, Chunk
 from optim.train.step import Carry, by_member, goes_on, step_function
 
@@ -38,7 +40,7 @@ class ChunkRecord(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """Last step of each chunk of a call, and what is due at it."""
+    """Last step of each chunk of a call, counted from the start of the stage, and what is due at it."""
 
     until: Int[np.ndarray | Array, " chunks"]
     log: Bool[np.ndarray | Array, " chunks"]
@@ -53,26 +55,42 @@ class Program:
         traces: how often it was traced, which is how often it was compiled.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, varying: PyTree[int | None] | None = None) -> None:
+        """The program of a stage, and of the same stage of every run that differs from it in numbers alone.
+
+        Args:
+            stage: the stage of one of them.
+            varying: where runs are trained side by side, like `StageConstants`: 0 for each array with a leading axis of
+                runs, None for those that they share. None for a run alone.
+        """
         self.stage = stage
         self.traces = 0
-        self._run = jax.jit(self._call, compiler_options=compiler_options())
+        self._lanes = ALONE
+        call = self._call
+        if varying is not None:
+            self._lanes = SIDE_BY_SIDE
+            call = jax.vmap(call, in_axes=(0, varying, None, None), axis_name=SIDE_BY_SIDE.axis)
+        self._run = jax.jit(call, compiler_options=compiler_options())
 
-    def __call__(self, state: State, constants: StageConstants, call: Sequence[Chunk]) -> tuple[State, ChunkRecord]:
+    def __call__(
+        self, state: State, constants: StageConstants, call: Sequence[Chunk], origin: int
+    ) -> tuple[State, ChunkRecord]:
         """Train for some chunks; for fewer after a fault or an early stop.
 
         Args:
-            state: the state so far.
+            state: the state so far; of runs side by side, with a leading axis.
             constants: the stage's constants.
             call: the chunks, at most `MOST`. Where a checkpoint is due, or may be, parameters that are not
                 finite are a fault.
+            origin: where the chunks count their steps from: the step at which the stage began.
 
         Returns:
-            The new state, and `MOST` records; those of chunks that were not run are zero.
+            The new state, and `MOST` records; those of chunks that were not run are zero. Of runs side by side each has
+            a leading axis of runs.
         """
         due = _Due(np.zeros(MOST, np.int32), *np.zeros((3, MOST), bool))
         for number, chunk in enumerate(call):
-            for column, value in zip(due, (chunk.until, chunk.log, chunk.evaluate, chunk.acts), strict=True):
+            for column, value in zip(due, (chunk.until - origin, chunk.log, chunk.evaluate, chunk.acts), strict=True):
                 column[number] = value
         return self._run(state, constants, due, np.int32(len(call)))
 
@@ -105,7 +123,8 @@ class Program:
         evaluate: Bool[Array, ""],
         check: Bool[Array, ""],
     ) -> tuple[State, ChunkRecord]:
-        stage = self.stage
+        stage, lanes = self.stage, self._lanes
+        until = state.origin + until
         flat = Flat.of(stage.trained(state.parameters))
 
         def unfinished(carry: Carry) -> Bool[Array, ""]:
@@ -135,7 +154,7 @@ class Program:
         broken = check & ~goes_on(stage, jnp.all(jnp.isfinite(last.flat), axis=1))
         fault = last.fault | jnp.where(broken, PARAMETER_FAULT, 0)
         reached = (last.step == until) & (fault == 0)
-        stopping = jax.lax.cond(
+        stopping = lanes.cond(
             evaluate & reached,
             lambda: evaluated(stage, flat, constants, last.flat, state.stopping),
             lambda: state.stopping,
@@ -145,7 +164,7 @@ class Program:
         measure = jax.jit(partial(measured, stage, flat), inline=True)
         shapes = jax.eval_shape(measure, constants, last, state.origin)
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        found = jax.lax.cond(logged, lambda: measure(constants, last, state.origin), lambda: blank)
+        found = lanes.cond(logged, lambda: measure(constants, last, state.origin), lambda: blank)
         new = state._replace(
             step=last.step,
             position=last.position,

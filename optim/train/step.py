@@ -136,10 +136,12 @@ def _update(
     else:
         # Amounts are trained in units of their ranges, so that one learning rate serves grams and cups alike.
         gradient = significant_gradient(gradient, vector, region) * region.ranges
-        updates, optimizer = stage.optimizer.update(gradient, optimizer, vector / region.ranges)
+        chain = stage.chain(constants.optimizer)
+        updates, optimizer = chain.update(gradient, optimizer, vector / region.ranges)
         updated = project(vector + updates * region.ranges, region)
-    if constants.clip_global_norm is not None:
-        clipped["global"] = (optax.tree.norm(gradient) > constants.clip_global_norm).astype(jnp.int32)
+    clip_norm = constants.optimizer.clip_global_norm
+    if clip_norm is not None:
+        clipped["global"] = (optax.tree.norm(gradient) > clip_norm).astype(jnp.int32)
     return _Update(updated, optimizer, loss, gradient, finite, clipped)
 
 
@@ -156,7 +158,7 @@ def _descend(
     """An update without constraints; a line search may ask for the loss elsewhere, Newton's method for its Hessian."""
     value = lambda v: batch_loss(stage.objective, flat.unravel(v), batch, constants.objective)
     hessian = lambda v: batch_hessian(stage.objective, flat.unravel, v, batch, constants.objective)
-    updates, optimizer = stage.optimizer.update(
+    updates, optimizer = stage.chain(constants.optimizer).update(
         gradient, optimizer, vector, value=loss, grad=gradient, value_fn=WithHessian(value, hessian)
     )
     return optax.apply_updates(vector, updates), optimizer

@@ -20,7 +20,7 @@ from optim.config.durations import steps
 from optim.config.optimizers import LineSearch, Optimizer, OptimizerBase
 from optim.config.schedules import Cycle, Schedule
 from optim.config.schema import Bake, Config, Fit
-from optim.optimize.chains import build_optimizer, build_schedule
+from optim.optimize.chains import build_chain, build_schedule
 from tests.settings.fingerprints import quickly
 from tests.settings.walk import another, blocks, is_tag
 
@@ -31,6 +31,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "noisy_sgd": {"key": 1},
     "sgd": {"momentum": 0.5},  # without which `nesterov` is refused
     "rmsprop": {"momentum": 0.5, "eps": 0.01},
+    "amsgrad": {"learning_rate": 3.0},  # so that slopes grow: of its second moments only the greatest so far counts
 }
 """What an optimizer needs beside a learning rate for each of its numbers to count."""
 
@@ -57,7 +58,7 @@ def plain_path(kind: type[OptimizerBase]) -> bytes:
 
 def path_of(block: OptimizerBase) -> bytes:
     """Where an optimizer goes."""
-    optimizer = build_optimizer(block, resolve, "noise")
+    optimizer = build_chain(block, resolve, "noise")()
     # A search inside an update would otherwise be compiled anew for each of them.
     points = _searched(optimizer) if isinstance(block, LineSearch) else _stepped(optimizer)
     assert np.isfinite(points).all()

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from optim.config.checks.numbers import CHECKS
 from optim.config.optimizers import LineSearch, Optimizer, OptimizerBase
 from optim.config.schema import Config, Fit
-from optim.optimize.chains import build_optimizer
+from optim.optimize.chains import build_chain
 from tests.settings.test_every_optimizer_and_schedule import OPTIMIZERS, resolve
 from tests.settings.walk import is_tag
 
@@ -68,7 +68,7 @@ GRADIENTS = np.random.default_rng(0).normal(size=(7, 40)) * np.geomspace(1, 2, 7
 
 def path_of(block: OptimizerBase) -> bytes:
     """Where the updates lead; they are not compiled, of which there would be hundreds."""
-    optimizer = build_optimizer(block, resolve, "noise")
+    optimizer = build_chain(block, resolve, "noise")()
     x = jnp.ones(40)
     state = optimizer.init(x)
     for gradient in GRADIENTS.astype(np.float32):
