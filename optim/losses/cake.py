@@ -66,6 +66,7 @@ class CakeConstants(NamedTuple):
     """Arrays of a bake: the frozen likelihood model, the score's numbers, the prices and the audience."""
 
     model: Parameters
+    buffers: Parameters
     weights: Any
     prices: Float[Array, " n"]
     audience: AudienceRows
@@ -111,6 +112,7 @@ class CakeObjective:
         columns = {name: on_device(values) for name, values in audience.columns.items()}
         return CakeConstants(
             model=parameters["model"],
+            buffers=self.model.buffers,
             weights=jax.tree.map(jnp.asarray, self.score.weights),
             prices=on_device(self.space.prices),
             audience=AudienceRows(on_device(audience.group.astype(np.int32)), columns, on_device(audience.weight)),
@@ -155,9 +157,12 @@ class CakeObjective:
         """Minus the score times the customer's weight, and the weight."""
         return -self._score(cake, properties, unit, constants) * unit.weight, unit.weight
 
+    def _frozen(self, constants: CakeConstants) -> LikelihoodModel:
+        return self.model(constants.model, constants.buffers)
+
     def _properties(self, cake: Parameters, constants: CakeConstants) -> Float[Array, " properties"]:
         """What the recipe of a cake turns into."""
-        return self.model(constants.model).properties_of(*self.cake(cake)())
+        return self._frozen(constants).properties_of(*self.cake(cake)())
 
     @property
     def _recipe_kind(self) -> Callable[..., Recipe]:
@@ -184,7 +189,7 @@ class CakeObjective:
     ) -> Float[Array, ""]:
         """Score of a cake for one customer."""
         amounts, settings = self.cake(cake)()
-        model = self.model(constants.model)
+        model = self._frozen(constants)
         names = () if model.properties is None else model.properties.names
         liking = None if model.utility is None else model.expected_response(model.features(amounts), unit.group)
         recipe = self._recipe_kind(
@@ -235,13 +240,13 @@ class CakeObjective:
 
     def _log_odds(self, cake: Parameters, rows: AudienceRows, constants: CakeConstants) -> Float[Array, ""]:
         """Logit of the mean P(like) of some rows."""
-        terms = jax.vmap(self.model(constants.model).link.log_odds_terms)
+        terms = jax.vmap(self._frozen(constants).link.log_odds_terms)
         return log_odds_of_mean(*terms(self._utilities(cake, rows.group, constants)), rows.weight)
 
     def _utilities(self, cake: Parameters, group: Int[Array, " b"], constants: CakeConstants) -> Float[Array, " b"]:
         """Utility of a cake for customers of these groups."""
         amounts, _ = self.cake(cake)()
-        model = self.model(constants.model)
+        model = self._frozen(constants)
         assert model.utility is not None  # the config's checks hold it
         return jax.vmap(model.utility, in_axes=(None, 0))(model.features(amounts), group)
 

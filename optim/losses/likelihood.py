@@ -63,6 +63,7 @@ class PanelConstants(NamedTuple):
     """Arrays of a fit; responses are flat, sorted by customer."""
 
     frozen: Parameters
+    buffers: Parameters
     inputs: Float[Array, "_ _"]
     """Scaled features of each recipe; its amounts where the stage trains the property model. Empty if laid out."""
     recipe: Int[Array, " _"]
@@ -76,6 +77,10 @@ class PanelConstants(NamedTuple):
     """None where there are few responses, or few that are alike, or a mean over customers asks whose they are."""
     penalty: PyTree
     """The penalty's own; None without one."""
+    first: Int[Array, ""]
+    """The first response that counts."""
+    counting: Float[Array, ""]
+    """How many responses count."""
 
 
 class CustomerResponses(NamedTuple):
@@ -170,12 +175,13 @@ class PanelObjective:
         if alike is not None:
             counted = CountedResponses(inputs[alike.recipe], *map(jnp.asarray, alike[1:]))
         penalty = self._penalty_constants(model_parameters, inputs)
-        rows = responses.astype(amounts.dtype)
+        rows, counts = responses.astype(amounts.dtype), responses[:, 1] == self.held_out
         if len(recipe) * inputs.shape[1] <= LAID_OUT:
             rows = jnp.concatenate([inputs[recipe], rows], axis=1)
             inputs, recipe = inputs[:0], recipe[:0]
         return PanelConstants(
             frozen={part: value for part, value in model_parameters.items() if part not in self.train},
+            buffers=self.model.buffers,
             inputs=inputs,
             recipe=recipe,
             responses=rows,
@@ -183,6 +189,8 @@ class PanelObjective:
             group=group.astype(jnp.int32),
             counted=counted,
             penalty=penalty,
+            first=jnp.argmax(counts).astype(jnp.int32),
+            counting=jnp.sum(counts, dtype=jnp.int32).astype(amounts.dtype),
         )
 
     def _inputs(self, model_parameters: Parameters, amounts: Float[Array, "recipes n"]) -> Float[Array, "recipes _"]:
@@ -213,7 +221,7 @@ class PanelObjective:
             counted &= constants.responses[rows, -1] == self.held_out
             # A row that does not count is replaced by one that does: masked out, its loss could still be infinite
             # and spoil the gradient. The customer may have none, so it is the panel's first.
-            rows = jnp.where(counted, rows, int(np.argmax(self.panel.held_out == self.held_out)))
+            rows = jnp.where(counted, rows, constants.first)
         inputs, like = self._rows(constants, rows)
         group = constants.group[index] if self.group.any() else jnp.zeros_like(index)
         return CustomerResponses(inputs, like, counted, group)
@@ -270,8 +278,7 @@ class PanelObjective:
         """
         if self.penalty is None:
             return jnp.zeros(())
-        responses = int(np.sum(self.panel.held_out == self.held_out))
-        share = (jnp.sum(batch.counted) if self.aggregate == "sum" else 1) / responses
+        share = (jnp.sum(batch.counted) if self.aggregate == "sum" else 1) / constants.counting
         return self.penalty(trained["model"]["utility"], constants.penalty) * share
 
     def losses(
@@ -286,7 +293,7 @@ class PanelObjective:
             return self._losses_of_all(trained, batch, constants)
         if isinstance(batch, CountedResponses):
             group = batch.group if self.group.any() else jnp.zeros((), batch.group.dtype)
-            losses = self.response_losses(trained, constants.frozen, batch.inputs, batch.like, group)
+            losses = self.response_losses(trained, constants.frozen, batch.inputs, batch.like, group, constants.buffers)
             return batch.counted * losses, batch.counted
         if self.group.any():
             return jax.vmap(self.unit_loss, in_axes=(None, 0, None))(trained, batch, constants)
@@ -323,7 +330,8 @@ class PanelObjective:
         group: Int[Array, "*r"],
     ) -> Float[Array, " r"]:
         """Loss of each response; 0 for those that do not count. All are of one group, or each of its own."""
-        return jnp.where(counted, self.response_losses(trained, constants.frozen, inputs, like, group), 0.0)
+        losses = self.response_losses(trained, constants.frozen, inputs, like, group, constants.buffers)
+        return jnp.where(counted, losses, 0.0)
 
     def response_losses(
         self,
@@ -332,6 +340,7 @@ class PanelObjective:
         inputs: Float[Array, "r _"],
         like: Float[Array, " r"],
         group: Int[Array, "*r"],
+        buffers: Parameters | None = None,
     ) -> Float[Array, " r"]:
         """Loss of responses, without a penalty.
 
@@ -341,8 +350,9 @@ class PanelObjective:
             inputs: scaled features of the recipes, or their amounts where the stage trains the property model.
             like: 1 for a like, 0 for a dislike.
             group: one for all of them, or each one's.
+            buffers: what the model holds beside its parameters; None for its own.
         """
-        model = self.model({**frozen, **trained["model"]})
+        model = self.model({**frozen, **trained["model"]}, buffers)
         assert model.utility is not None
         features = jax.vmap(model.features)(inputs) if "properties" in self.train else inputs
         utilities = jax.vmap(model.utility, in_axes=(0, 0 if group.ndim else None))(features, group)

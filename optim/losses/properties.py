@@ -27,6 +27,15 @@ class MeasuredRecipes(NamedTuple):
     counted: Bool[Array, "*b"]
 
 
+class PropertyConstants(NamedTuple):
+    """Arrays of a fit of properties."""
+
+    frozen: Parameters
+    buffers: Parameters
+    recipes: MeasuredRecipes
+    spread: Float[Array, " p"]
+
+
 @dataclass(frozen=True, eq=False)
 class PropertyObjective:
     """Mean over recipes of the squared errors, each property in units of its standard deviation. Low is good."""
@@ -59,37 +68,37 @@ class PropertyObjective:
                 )
         return np.stack([known[name][self._kept] for name in self.columns], axis=1)
 
-    def constants(self, parameters: Parameters) -> tuple[Parameters, MeasuredRecipes, Float[Array, " p"]]:
+    def constants(self, parameters: Parameters) -> PropertyConstants:
         frozen = {part: value for part, value in parameters["model"].items() if part != "properties"}
         spread = self._measured.std(axis=0)
         recipes = MeasuredRecipes(
             jnp.asarray(self.panel.amounts[self._kept]), jnp.asarray(self._measured), jnp.ones(self.units, bool)
         )
-        return frozen, recipes, jnp.asarray(np.where(spread > 0, spread, 1.0))
+        scale = jnp.asarray(np.where(spread > 0, spread, 1.0))
+        return PropertyConstants(frozen, self.model.buffers, recipes, scale)
 
     @property
     def width(self) -> int:
         return 1
 
-    def everyone(self, constants: tuple[Parameters, MeasuredRecipes, Float[Array, " p"]]) -> MeasuredRecipes:
-        return constants[1]
+    def everyone(self, constants: PropertyConstants) -> MeasuredRecipes:
+        return constants.recipes
 
     def batch(
         self,
-        constants: tuple[Parameters, MeasuredRecipes, Float[Array, " p"]],
+        constants: PropertyConstants,
         index: Int[Array, " b"],
         mask: Bool[Array, " b"],
     ) -> MeasuredRecipes:
-        recipes = constants[1]
+        recipes = constants.recipes
         return MeasuredRecipes(recipes.amounts[index], recipes.measured[index], mask)
 
     def unit_loss(
         self,
         trained: Parameters,
         unit: MeasuredRecipes,
-        constants: tuple[Parameters, MeasuredRecipes, Float[Array, " p"]],
+        constants: PropertyConstants,
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        frozen, _, scale = constants
-        model = self.model({**frozen, **trained["model"]})
-        error = jnp.sum(((model.properties_of(unit.amounts) - unit.measured) / scale) ** 2)
+        model = self.model({**constants.frozen, **trained["model"]}, constants.buffers)
+        error = jnp.sum(((model.properties_of(unit.amounts) - unit.measured) / constants.spread) ** 2)
         return jnp.where(unit.counted, error, 0.0), unit.counted.astype(error.dtype)

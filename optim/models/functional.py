@@ -31,8 +31,25 @@ class Functional(Generic[M]):
         graphdef, parameters, rest = split
         return cls(graphdef, parameters, rest), nnx.to_pure_dict(parameters)
 
-    def __call__(self, parameters: dict[str, PyTree[Array]]) -> M:
-        state = jax.tree.map(lambda leaf: leaf, self.template)  # a copy: replacing writes into it
-        nnx.replace_by_pure_dict(state, parameters)
-        module: M = nnx.merge(self.graphdef, state, self.rest, copy=True)
+    @property
+    def buffers(self) -> dict[str, PyTree[Array]]:
+        """Arrays that the module holds beside its parameters, such as the means by which it scales features."""
+        return nnx.to_pure_dict(self.rest)
+
+    def __call__(self, parameters: dict[str, PyTree[Array]], buffers: dict[str, PyTree[Array]] | None = None) -> M:
+        """The module with these parameters.
+
+        Args:
+            parameters: like those that `split` gave.
+            buffers: of another module that is built alike; None for its own, which are then part of the program.
+        """
+        rest = self.rest if buffers is None else _replaced(self.rest, buffers)
+        module: M = nnx.merge(self.graphdef, _replaced(self.template, parameters), rest, copy=True)
         return module
+
+
+def _replaced(state: Any, arrays: dict[str, PyTree[Array]]) -> Any:
+    """A state of the same form with other arrays."""
+    copy = jax.tree.map(lambda leaf: leaf, state)  # replacing writes into it
+    nnx.replace_by_pure_dict(copy, arrays)
+    return copy

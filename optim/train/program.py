@@ -19,8 +19,8 @@ from optim.models.flat import Flat
 from optim.study.stage import Stage, StageConstants
 from optim.study.state import HELD_OUT_FAULT, PARAMETER_FAULT, State
 from optim.train.compiling import compiler_options
-from optim.train.measure import Measured, evaluated, measured
 from optim.train.lanes import ALONE, SIDE_BY_SIDE
+from optim.train.measure import Measured, evaluated, measured
 from optim.train.plan import MOST, Chunk
 from optim.train.step import Carry, by_member, goes_on, step_function
 
