@@ -69,8 +69,9 @@ from optim.models.space import build_space
 from optim.models.utilities import LinearUtility
 from optim.study.stage import Stage, initial_state
 from optim.study.study import build_study
-from optim.train.loop import Loop, NoSinks
+from optim.train.loop import Loop
 from optim.train.program import ChunkRecord
+from optim.train.sinks import NoSinks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

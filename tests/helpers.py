@@ -16,8 +16,9 @@ from optim.runs.session import Outcome
 from optim.study.stage import Stage, initial_state
 from optim.study.state import State
 from optim.study.study import Study, build_study
-from optim.train.loop import Loop, NoSinks
+from optim.train.loop import Loop
 from optim.train.program import ChunkRecord
+from optim.train.sinks import NoSinks
 
 
 class Recording(NoSinks):

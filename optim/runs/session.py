@@ -33,7 +33,8 @@ from optim.runs.sinks import RunSinks
 from optim.study.stage import initial_state
 from optim.study.state import State, place
 from optim.study.study import Study
-from optim.train.loop import Loop, NonFiniteError, StopError
+from optim.train.endings import NonFiniteError, StopError
+from optim.train.loop import Loop
 
 
 class DivergedError(Exception):

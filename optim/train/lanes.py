@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Array, Bool
 
-T = TypeVar("T", bound=PyTree[Array])
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)

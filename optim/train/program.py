@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optim.models.flat import Flat
@@ -93,6 +94,11 @@ class Program:
             for column, value in zip(due, (chunk.until - origin, chunk.log, chunk.evaluate, chunk.acts), strict=True):
                 column[number] = value
         return self._run(state, constants, due, np.int32(len(call)))
+
+    def jaxpr(self, state: State, constants: StageConstants) -> ClosedJaxpr:
+        """What is computed, traced anew. Takes arrays, or their shapes and types."""
+        nothing = _Due(np.zeros(MOST, np.int32), *np.zeros((3, MOST), bool))
+        return jax.make_jaxpr(self._call)(state, constants, nothing, np.int32(0))
 
     def _call(
         self, state: State, constants: StageConstants, due: _Due, count: Int[Array, ""]

@@ -20,7 +20,8 @@ from optim.config.loading import load
 from optim.losses.objective import Parameters
 from optim.study.stage import initial_state
 from optim.study.study import Study, build_study
-from optim.train.loop import Loop, NoSinks
+from optim.train.loop import Loop
+from optim.train.sinks import NoSinks
 from tests.conftest import SMALL, Studies
 
 NEWTON = ("stages.fit.optimizer={name: newton}", "stages.fit.batch=all", "stages.fit.length=8")

@@ -20,7 +20,8 @@ from optim.runs.run import resume
 from optim.runs.session import DivergedError
 from optim.study.stage import initial_state
 from optim.study.study import build_study
-from optim.train.loop import Loop, NonFiniteError
+from optim.train.endings import NonFiniteError
+from optim.train.loop import Loop
 from tests.conftest import Studies
 from tests.helpers import run
 from tests.runs.conftest import TrainedOnce

@@ -18,7 +18,8 @@ from optim.losses.objective import batch_loss
 from optim.study.stage import initial_state
 from optim.study.state import State
 from optim.study.study import Study, build_study
-from optim.train.loop import Loop, NoSinks
+from optim.train.loop import Loop
+from optim.train.sinks import NoSinks
 from tests.conftest import Studies
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
