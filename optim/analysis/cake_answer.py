@@ -24,6 +24,7 @@ from optim.config.modifications import modifications
 from optim.config.numbers import number, resolved
 from optim.losses.cake import CakeConstants, CakeObjective, is_liking_alone
 from optim.losses.objective import Parameters
+from optim.models.cake import NO_SETTINGS, Settings
 from optim.optimize.certificate import Certificate, certify
 from optim.study.stage import Stage
 from optim.study.state import State
@@ -71,7 +72,7 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
     constants: CakeConstants = stage.constants(state.parameters).objective
     cakes = state.ended[stage.name].cake
     layout = cake_layout(study.space)
-    recipes = np.asarray(layout.ravel(jax.tree.map(jnp.asarray, cakes)))
+    recipes = np.asarray(jax.jit(layout.ravel)(cakes))
     of_vector = lambda function: lambda vector: function(layout.unravel(vector), constants)
     block = study.config.stages[stage.name]
     assert isinstance(block, schema.Bake)
@@ -98,7 +99,9 @@ def best_cake(study: Study, stage: Stage, state: State) -> BakedCake:
 def cake_answer(study: Study, stage: Stage, cake: BakedCake) -> dict[str, Any]:
     """The recipe with its properties, price and certificate, ready for JSON."""
     names = study.space.names
-    _, settings = cake.objective.cake(cake_layout(study.space).unravel(jnp.asarray(cake.vector)))()
+    settings: Settings = NO_SETTINGS
+    if study.space.settings:
+        _, settings = cake.objective.cake(cake_layout(study.space).unravel(jnp.asarray(cake.vector)))()
     result: dict[str, Any] = {
         "recipe": named(names, cake.amounts),
         "shown": weighed(study.space, cake.amounts),

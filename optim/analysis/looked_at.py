@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -15,6 +14,7 @@ from optim.analysis.design import is_constant
 from optim.analysis.single_precision import property_too_coarse
 from optim.config.numbers import resolved
 from optim.losses.cake import CakeConstants, CakeObjective
+from optim.models.arrays import on_device
 from optim.study.study import Study, cake_layout
 
 
@@ -77,11 +77,11 @@ def look_at(
 
     is_read = reads_properties or model.feature_map.reads_properties
     points = np.concatenate([vector[None], elsewhere if is_read else elsewhere[:0]])
-    values = np.asarray(jax.jit(jax.vmap(properties))(jnp.asarray(points)))
+    values = np.asarray(jax.jit(jax.vmap(properties))(on_device(points)))
     steepness = np.zeros(values.shape[1])
     finite = np.where(np.isfinite(values), values, values[0])
     if is_read and any(is_constant(column) for column in np.asarray(finite, float).T):
         lower, upper = study.space.bounds
-        slopes = np.asarray(jax.jit(jax.jacrev(properties))(jnp.asarray(vector)), float)
+        slopes = np.asarray(jax.jit(jax.jacrev(properties))(on_device(vector)), float)
         steepness = np.abs(slopes * (upper - lower)).max(axis=1)
     return LookedAt(model.properties.names, values[0], np.asarray(finite, float), steepness)

@@ -113,7 +113,7 @@ class CakeObjective:
         return CakeConstants(
             model=parameters["model"],
             buffers=self.model.buffers,
-            weights=jax.tree.map(jnp.asarray, self.score.weights),
+            weights=jax.tree.map(on_device, self.score.weights),
             prices=on_device(self.space.prices),
             audience=AudienceRows(on_device(audience.group.astype(np.int32)), columns, on_device(audience.weight)),
         )
@@ -175,13 +175,13 @@ class CakeObjective:
         """What the score asks of a recipe and of a customer; nothing is computed to tell."""
         noted: set[str] = set()
         watched = replace(self, watched=noted, climbs="score")
-        cake = jax.tree.map(jnp.zeros_like, Functional.split(self.space.cake())[1])
-        unit = jax.tree.map(lambda values: values[0], constants.audience)
-        loss = lambda columns: watched.unit_loss({"cake": cake}, unit._replace(columns=columns), constants)[0]
-        traced = jax.make_jaxpr(loss)(unit.columns).jaxpr
+        cake = Functional.split(self.space.cake())[1]
+        unit = jax.tree.map(lambda values: jax.ShapeDtypeStruct((), values.dtype), constants.audience)
+        loss = lambda columns, unit: watched.unit_loss({"cake": cake}, unit._replace(columns=columns), constants)[0]
+        traced = jax.make_jaxpr(loss)(unit.columns, unit).jaxpr
         read = {id(variable) for equation in traced.eqns for variable in equation.invars}
         read |= {id(variable) for variable in traced.outvars}
-        inputs = zip(sorted(unit.columns), traced.invars, strict=True)  # a tree of a mapping goes by its sorted keys
+        inputs = zip(sorted(unit.columns), traced.invars, strict=False)  # a tree of a mapping goes by its sorted keys
         return Asked(frozenset(noted), frozenset(name for name, variable in inputs if id(variable) in read))
 
     def _score(

@@ -27,12 +27,14 @@ class Flat:
     @classmethod
     def of(cls, tree: PyTree[Inexact[Array, "members ..."]]) -> Flat:
         """For trees like this one."""
-        return cls.of_one(jax.tree.map(lambda leaf: leaf[0], tree))
+        return cls.of_one(jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), tree))
 
     @classmethod
     def of_one(cls, tree: PyTree[Inexact[Array, "..."]]) -> Flat:
         """For trees of which this one is a single member's."""
-        join, unravel_pairs = joiner(tree), ravel_pytree(as_pairs(tree))[1]
+        found: list[Callable[[Array], PyTree]] = []
+        jax.eval_shape(lambda tree: found.append(ravel_pytree(as_pairs(tree))[1]), tree)  # shapes are all that it needs
+        join, (unravel_pairs,) = joiner(tree), found
         return cls(lambda vector: join(unravel_pairs(vector)))
 
     def ravel_one(self, tree: PyTree[Inexact[Array, "..."]]) -> Float[Array, " p"]:

@@ -159,6 +159,7 @@ def certify(
     if log_odds is not None:
         best, found = _by_log_odds(space, recipes, scores, log_odds)
     point, reached = recipes[best], float(scores[best])
+    *sides, beyond = jax.device_get(_place_of(point, region))
     elsewhere = survey.values[len(recipes) :].astype(float)
     measure = survey.measure(max(reached, float(elsewhere[np.isfinite(elsewhere)].max(initial=-np.inf))))
     stationarity = float(survey.steepness[best])
@@ -167,9 +168,9 @@ def certify(
     return Certificate(
         starts=len(trained),
         agreeing=int(agreeing.sum()),
-        max_violation=float(violation(jnp.asarray(point), region)),
+        max_violation=float(beyond),
         stationarity=stationarity,
-        active=_active(space, point, region),
+        active=_active(space, *sides),
         best=int(whole[best]),
         score=reached,
         stationary=small if found is None else found.stationary,
@@ -205,10 +206,10 @@ def _joined(reads: Reads) -> Score:
 def _survey(space: RecipeSpace, recipes: Float[np.ndarray, "starts d"], function: Score) -> _Survey:
     """Values and slopes of a function at the trained recipes and elsewhere."""
     elsewhere = build_others(ELSEWHERE, space)
-    points = jnp.concatenate([jnp.asarray(recipes), elsewhere.astype(recipes.dtype)])
+    points = np.concatenate([recipes, np.asarray(elsewhere, recipes.dtype)])
     values, slopes = jax.jit(jax.vmap(jax.value_and_grad(function)))(points)
     steepness = _steepness(slopes, points, region_of(space))
-    return _Survey(np.asarray(points), np.asarray(values), np.asarray(slopes), np.asarray(steepness))
+    return _Survey(points, np.asarray(values), np.asarray(slopes), np.asarray(steepness))
 
 
 def _by_log_odds(
@@ -246,9 +247,18 @@ def _steepness(
     return jax.vmap(steepest)(gradients, points)
 
 
-def _active(space: RecipeSpace, point: Float[np.ndarray, " d"], region: Region) -> tuple[str, ...]:
+@jax.jit
+def _place_of(
+    point: Float[Array, " d"], region: Region
+) -> tuple[Bool[Array, " d"], Bool[Array, " d"], Float[Array, ""]]:
+    """Which coordinates of a recipe stand at their lower and which at their upper bound, and how far it is from being
+    allowed."""
+    return *active_bounds(point, region), violation(point, region)
+
+
+def _active(space: RecipeSpace, lower: Bool[np.ndarray, " d"], upper: Bool[np.ndarray, " d"]) -> tuple[str, ...]:
     """Bounds at which a recipe stands."""
-    sides = zip(space.coordinates, *active_bounds(jnp.asarray(point), region), strict=True)
+    sides = zip(space.coordinates, lower, upper, strict=True)
     both = ((name, (("min", at_lower), ("max", at_upper))) for name, at_lower, at_upper in sides)
     return tuple(f"{name} {side}" for name, pair in both for side, is_at in pair if is_at)
 

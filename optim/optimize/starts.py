@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from optim.data.streams import stream
+from optim.models.arrays import on_device
 from optim.models.space import RecipeSpace, as_parts
 from optim.optimize.region import project, region_of
 
@@ -52,8 +52,11 @@ def build_others(count: int, space: RecipeSpace) -> Float[Array, "count d"]:
 
 def _allowed(points: Float[np.ndarray, "points d"], space: RecipeSpace) -> Float[Array, "points d"]:
     """The allowed recipes nearest to some points."""
-    allowed: Array = jax.jit(jax.vmap(project, in_axes=(0, None)))(jnp.asarray(points), region_of(space))
+    allowed: Array = _nearest(on_device(points), region_of(space))
     return allowed
+
+
+_nearest = jax.jit(jax.vmap(project, in_axes=(0, None)))
 
 
 def _given(space: RecipeSpace, start: Start) -> Float[np.ndarray, " d"]:

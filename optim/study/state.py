@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from optim.losses.objective import Parameters
-from optim.models.arrays import on_device
+from optim.models.arrays import on_device, zeros
 
 LOSS_FAULT, GRADIENT_FAULT, PARAMETER_FAULT, HELD_OUT_FAULT = 1, 2, 4, 8
 """Bits of `State.fault`: what was not finite."""
@@ -92,6 +91,6 @@ def no_stopping(members: int, width: int) -> Stopping:
         held_out_loss=infinity,
         best=infinity,
         stale=on_device(np.int32(0)),
-        best_parameters=jnp.zeros((members, width)),
+        best_parameters=zeros(members, width),
         stopped=on_device(False),
     )

@@ -240,7 +240,7 @@ def _check_room(stage: Stage, state: State) -> None:
 
 def cake_layout(space: RecipeSpace) -> Flat:
     """Between cakes along a member axis and their real vectors, in the order of `space.coordinates`."""
-    return Flat.of(jax.tree.map(lambda leaf: leaf[None], Functional.split(space.cake())[1]))
+    return Flat.of_one(Functional.split(space.cake())[1])
 
 
 def _rngs(seed: int, part: schema.Part) -> nnx.Rngs:
@@ -408,7 +408,8 @@ class _Builder:
         if isinstance(block, schema.Fit) or block.starts == "previous":
             return None
         starts = build_starts(block.starts, self.space, stream(self.config.seed, f"{name}/starts"))
-        return cake_layout(self.space).tree(starts)
+        tree: Parameters = jax.jit(cake_layout(self.space).tree)(starts)
+        return tree
 
     def _constants(
         self, name: str, block: schema.Fit | schema.Bake, evaluate: schema.Evaluate, numbers: ChainNumbers
