@@ -30,8 +30,8 @@ class Flat:
         return cls.of_one(jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), tree))
 
     @classmethod
-    def of_one(cls, tree: PyTree[Inexact[Array, "..."]]) -> Flat:
-        """For trees of which this one is a single member's."""
+    def of_one(cls, tree: PyTree[Inexact[Array | jax.ShapeDtypeStruct, "..."]]) -> Flat:
+        """For trees of which this one, or one of such shapes and types, is a single member's."""
         found: list[Callable[[Array], PyTree]] = []
         jax.eval_shape(lambda tree: found.append(ravel_pytree(as_pairs(tree))[1]), tree)  # shapes are all that it needs
         join, (unravel_pairs,) = joiner(tree), found

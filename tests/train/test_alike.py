@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from optim.config.schema import Config
+from optim.study.stage import initial_state
 from optim.study.study import build_study
 from optim.train.alike import programs_of
+from optim.train.loop import Loop
+from optim.train.program import Program
 from tests.conftest import Studies
+from tests.helpers import Recording, assert_same_bits, in_memory
 
 RESPONSES, CUSTOMERS = ("data.evaluation={by: %s, share: 0.3}" % by for by in ("response", "customer"))  # noqa: UP031
 PATIENT = "stages.fit.evaluate={every: 5, patience: 2, min_improvement: %s}"
@@ -70,6 +74,21 @@ def of(config: Config) -> tuple[str, ...]:
 def test_numbers_are_arguments(small: Studies, varied: str) -> None:
     one, other = NUMBERS[varied]
     assert of(small(*one)) == of(small(*other))
+
+
+def test_one_compiled_program_gives_each_run_the_bits_that_it_has_alone(small: Studies) -> None:
+    configs = [
+        small(f"seed={seed}", RESPONSES, f"stages.fit.optimizer.learning_rate={rate}", DELICIOUS % (target, 0.1))
+        for seed, rate, target in ((1, 0.05, 9), (2, 0.1, 8), (3, 0.01, 7))
+    ]
+    programs: dict[int, Program] = {}
+    for config in configs:
+        study, alone, _, recording = in_memory(config, 100)
+        sinks = Recording()
+        loop = Loop(study.stages, 100, sinks, programs=programs)
+        assert_same_bits(alone, loop.run(loop.begin(study.stages[0], initial_state(study.parameters))))
+        assert_same_bits(recording.records, sinks.records)
+    assert [program.traces for program in programs.values()] == [1, 1]
 
 
 @pytest.mark.parametrize("varied", PROGRAMS)

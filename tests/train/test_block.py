@@ -72,7 +72,7 @@ VARIED: dict[str, tuple[tuple[str, ...], ...]] = {
 class Sweep:
     """Some configs, trained side by side."""
 
-    def __init__(self, configs: Sequence[Config], chunk: int | str = "auto") -> None:
+    def __init__(self, configs: Sequence[Config], chunk: int = 100) -> None:
         self.studies: list[Study] = [build_study(config) for config in configs]
         self.sinks = [Recording() for _ in configs]
         self.saved: list[State] = []
@@ -114,7 +114,7 @@ def test_each_run_ends_as_it_would_alone(small: Studies, varied: str) -> None:
     sweep = Sweep(configs)
     joint = sweep.run()
     for number, config in enumerate(configs):
-        _, alone, _, recording = in_memory(config)
+        _, alone, _, recording = in_memory(config, 100)
         assert_close(alone, taken(joint, number))
         assert len(recording.records) == len(sweep.sinks[number].records)
         for one, other in zip(recording.records, sweep.sinks[number].records, strict=True):
