@@ -21,6 +21,10 @@ from optim.train.sinks import Sinks
 
 T = TypeVar("T")
 
+SHARED_FROM = 2**12
+"""Arrays of so many numbers are shared where they are the same for all runs: tables, which must not be copied. Smaller
+ones each run has for itself even so, or another neighbour might change the program, and with it the bits."""
+
 
 @dataclass
 class Block:
@@ -36,6 +40,7 @@ class Block:
         save: called with the joint state where a checkpoint is due, after what was recorded has been handed out.
         wanted_stop: why to stop now, or None.
         faults: what has ended each run, or None.
+        programs: compiled stages, by their index.
     """
 
     runs: Sequence[tuple[Stage, ...]]
@@ -44,6 +49,7 @@ class Block:
     save: Callable[[State], None] = lambda joint: None
     wanted_stop: Callable[[], str | None] = lambda: None
     faults: list[NonFiniteError | None] = field(default_factory=list)
+    programs: dict[int, Program] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.faults = self.faults or [None] * len(self.runs)
@@ -77,7 +83,7 @@ class Block:
         for lane in lanes:
             lane.sinks.begin(lane.stage, lane.origin, lane.origin + step)
         constants, varying = self._constants(index, joint)
-        program = Program(stage, varying)
+        program = self.programs.setdefault(index, Program(stage, varying))
         pace = Pace(self.chunk)
         settler = Settler(lanes, 0, step, pace, side_by_side=True)
         for call in calls(stage, 0, step, pace, frozenset()):
@@ -133,6 +139,6 @@ def _stacked(*leaves: Array | np.ndarray) -> Array:
 
 
 def _axis(first: Array | np.ndarray, *others: Array | np.ndarray) -> int | None:
-    """Where the runs lie: 0 where one has other numbers than the first; None where they share them."""
-    is_shared = all(other is first or np.array_equal(first, other, equal_nan=True) for other in others)
-    return None if is_shared else 0
+    """Where the runs lie: 0 where each has an array of its own; None for a large one that is the same for all."""
+    is_same = lambda other: other is first or np.array_equal(first, other, equal_nan=True)
+    return None if first.size >= SHARED_FROM and all(map(is_same, others)) else 0

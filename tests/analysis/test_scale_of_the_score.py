@@ -175,7 +175,8 @@ def test_a_stage_that_was_ended_at_its_best_checkpoint_is_not_said_to_have_stopp
     back = "then back to step 12, where the held-out loss was lowest"
     assert ended(replace(patient, length=90), state, None) == f"early stopping at step 30 of 90, {back}"
     assert ended(replace(patient, length=30), state, None) == f"trained for all 30 steps, {back}"
-    least = ended(replace(patient, length=30, min_improvement=0.02), state, None)
+    choosy = stage.fixed._replace(min_improvement=jnp.float32(0.02))
+    least = ended(replace(patient, length=30, fixed=choosy), state, None)
     assert least.endswith("the last to lower the held-out loss by more than 0.02")
     assert ended(replace(patient, length=12), state, None) == ""
     assert ended(patient, state, chosen) == ended(stage, state, chosen)

@@ -15,7 +15,7 @@ from optim.study.study import Study, build_study
 from optim.train import block
 from optim.train.block import Block, stacked, taken
 from optim.train.endings import NonFiniteError, StopError
-from optim.train.program import ChunkRecord, Program
+from optim.train.program import ChunkRecord
 from tests.conftest import Studies
 from tests.helpers import Recording, assert_same_bits, in_memory
 
@@ -184,9 +184,19 @@ def test_any_chunk_length_and_any_stop_give_the_same_bits(varied: Callable[..., 
 
 def test_they_are_one_program_a_stage(small: Studies) -> None:
     sweep = Sweep([small(seed) for seed in SEEDS])
-    made: list[Program] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(block, "Program", lambda *given: made.append(Program(*given)) or made[-1])
-        sweep.run()
-    assert [program.traces for program in made] == [1, 1]
-    assert [program._run._cache_size() for program in made] == [1, 1]
+    sweep.run()
+    assert [program.traces for program in sweep.block.programs.values()] == [1, 1]
+    assert [program._run._cache_size() for program in sweep.block.programs.values()] == [1, 1]
+
+
+def test_a_table_that_all_share_is_not_copied(small: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block, "SHARED_FROM", 200)
+    configs = [small(f"stages.fit.optimizer.learning_rate={rate}") for rate in (0.05, 0.1)]
+    sweep = Sweep(configs)
+    constants, varying = sweep.block._constants(0, sweep.first())
+    assert varying.objective.responses is None
+    assert constants.objective.responses.ndim == 2
+    assert constants.optimizer.arguments["b1"].shape == (2,)
+    joint = sweep.run()
+    for number, config in enumerate(configs):
+        assert_close(in_memory(config)[1], taken(joint, number))
