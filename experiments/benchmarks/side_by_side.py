@@ -19,23 +19,28 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 from rich.table import Table
 
 from optim.config.loading import load
-from optim.study.stage import initial_state
+from optim.study.stage import StageConstants, initial_state
+from optim.study.state import State
 from optim.study.study import Study, build_study
 from optim.train.block import Block, stacked
 from optim.train.loop import Loop
+from optim.train.plan import calls
+from optim.train.program import Program
 from optim.train.sinks import NoSinks
 from racing import Ratios, console, machine, take_turns
 from training_speed import NETWORK, SEED_MODEL, Workload, write_study
 
 WIDTHS = (2, 4, 16, 64)
 BATCHES = (32, 100, 1024)
-NUMBERS = 2_000_000
+NUMBERS = 4_000_000
 """Rows that a timed contender goes through, about."""
 
 
@@ -49,34 +54,38 @@ def studies(folder: Path, workload: Workload, batch: int, count: int, steps: int
 
 def one_after_the_other(runs: list[Study]) -> Callable[[], float]:
     """Steps per second of all runs, by the program of the first."""
-    loops = [Loop(study.stages, sinks=NoSinks()) for study in runs]
-    for loop in loops[1:]:
-        loop.programs = loops[0].programs
-    starts = [
-        loop.begin(study.stages[0], initial_state(study.parameters)) for loop, study in zip(loops, runs, strict=True)
-    ]
-
-    def timed() -> float:
-        began = time.perf_counter()
-        ends = [loop.run(start) for loop, start in zip(loops, starts, strict=True)]
-        jax.block_until_ready(ends)
-        return len(runs) * runs[0].stages[0].length / (time.perf_counter() - began)
-
-    timed()  # compiles it
-    return timed
+    stages = [study.stages[0] for study in runs]
+    starts = [Loop.begin(study.stages[0], initial_state(study.parameters)) for study in runs]
+    constants = [stage.constants(start.parameters) for stage, start in zip(stages, starts, strict=True)]
+    program = Program(stages[0])
+    return steps_per_second(lambda: list(map(partial(trained, program), starts, constants)), runs)
 
 
 def side_by_side(runs: list[Study]) -> Callable[[], float]:
     """Steps per second of all runs, in one block."""
     block = Block([study.stages for study in runs], [NoSinks() for _ in runs])
     start = block.begin(0, stacked([initial_state(study.parameters) for study in runs]))
+    constants, varying = block.constants(0, start)
+    program = Program(runs[0].stages[0], varying)
+    return steps_per_second(lambda: trained(program, start, constants), runs)
+
+
+def trained(program: Program, state: State, constants: StageConstants) -> State:
+    """The state after all steps of the stage."""
+    for call in calls(program.stage, 0, 0, lambda: program.stage.length, frozenset()):
+        state, _ = program(state, constants, call, 0)
+    return state
+
+
+def steps_per_second(train: Callable[[], Any], runs: list[Study]) -> Callable[[], float]:
+    """How fast it is, once it is compiled."""
+    jax.block_until_ready(train())
 
     def timed() -> float:
         began = time.perf_counter()
-        jax.block_until_ready(block.run(start))
+        jax.block_until_ready(train())
         return len(runs) * runs[0].stages[0].length / (time.perf_counter() - began)
 
-    timed()  # compiles it
     return timed
 
 
@@ -92,7 +101,7 @@ def main() -> None:
         for workload in (SEED_MODEL, NETWORK):
             for batch in BATCHES:
                 for width in WIDTHS:
-                    steps = max(200, NUMBERS // (batch * width))
+                    steps = max(100, min(2_000, NUMBERS // (batch * width)))
                     runs = studies(Path(name), workload, batch, width, steps)
                     speeds = take_turns(
                         {"alone": one_after_the_other(runs), "together": side_by_side(runs)}, options.rounds

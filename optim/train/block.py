@@ -82,7 +82,7 @@ class Block:
         (step,) = going  # they go in step
         for lane in lanes:
             lane.sinks.begin(lane.stage, lane.origin, lane.origin + step)
-        constants, varying = self._constants(index, joint)
+        constants, varying = self.constants(index, joint)
         program = self.programs.setdefault(index, Program(stage, varying))
         pace = Pace(self.chunk)
         settler = Settler(lanes, 0, step, pace, side_by_side=True)
@@ -114,7 +114,7 @@ class Block:
         )
         return [Lane(*one) for one in each]
 
-    def _constants(self, index: int, joint: State) -> tuple[StageConstants, PyTree[int | None]]:
+    def constants(self, index: int, joint: State) -> tuple[StageConstants, PyTree[int | None]]:
         """The constants of all runs: what they share once, the rest along an axis of runs; and which is which."""
         each = [stages[index].constants(taken(joint.parameters, number)) for number, stages in enumerate(self.runs)]
         varying = jax.tree.map(_axis, *each)

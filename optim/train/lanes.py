@@ -23,6 +23,10 @@ class Lanes:
 
     axis: str | None
 
+    def any(self, holds: Bool[Array, ""]) -> Bool[Array, ""]:
+        """Whether something holds of any run: of all of them the same, which `jax.vmap` needs not to mask a loop."""
+        return holds if self.axis is None else jax.lax.pmax(holds.astype(jnp.int32), self.axis) > 0
+
     def cond(self, due: Bool[Array, ""], work: Callable[[], T], otherwise: Callable[[], T]) -> T:
         """What `work` gives where it is due to this run, else the other; it is only done where it is due to any.
 
@@ -31,9 +35,8 @@ class Lanes:
         if self.axis is None:
             alone: T = jax.lax.cond(due, work, otherwise)
             return alone
-        due_to_any = jax.lax.pmax(due.astype(jnp.int32), self.axis) > 0
         chosen = lambda: jax.tree.map(lambda new, old: jnp.where(due, new, old), work(), otherwise())
-        found: T = jax.lax.cond(due_to_any, chosen, otherwise)
+        found: T = jax.lax.cond(self.any(due), chosen, otherwise)
         return found
 
 

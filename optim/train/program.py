@@ -6,9 +6,9 @@ alone: one program serves all runs that differ in nothing else, one after the ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from optim.train.compiling import compiler_options
 from optim.train.lanes import ALONE, SIDE_BY_SIDE
 from optim.train.measure import Measured, evaluated, measured
 from optim.train.plan import MOST, Chunk
-from optim.train.step import Carry, by_member, goes_on, step_function
+from optim.train.step import COUNTS, Carry, by_member, goes_on, step_function
 
 
 class ChunkRecord(NamedTuple):
@@ -133,8 +133,10 @@ class Program:
         until = state.origin + until
         flat = Flat.of(stage.trained(state.parameters))
 
+        over = state.stopping.stopped
+
         def unfinished(carry: Carry) -> Bool[Array, ""]:
-            return (carry.step < until) & (carry.fault == 0)
+            return lanes.any((carry.step < until) & (carry.fault == 0) & ~over)
 
         vector = flat.ravel(stage.trained(state.parameters))
         nothing = jnp.zeros(vector.shape[0], vector.dtype)
@@ -152,6 +154,8 @@ class Program:
         # around them that cost more than the products.
         alone = vector.shape[0] == 1
         step = step_function(stage, flat, constants, state.origin, (lambda one: one) if alone else jax.vmap)
+        if lanes is SIDE_BY_SIDE:
+            step = _waiting(step)
         if alone:
             last = by_member(first, lambda leaf: leaf[0])
             last = by_member(jax.lax.while_loop(unfinished, step, last), lambda leaf: leaf[None])
@@ -192,3 +196,17 @@ class Program:
             measured=found,
         )
         return new, record
+
+
+def _waiting(step: Callable[[Carry], Carry]) -> Callable[[Carry], Carry]:
+    """A step of runs side by side: one with a fault stays where it came to it, while the others go on.
+
+    Its parameters are of no use any more, and to hold them as they are would cost the others the time of a copy.
+    """
+
+    def waiting(carry: Carry) -> Carry:
+        new, goes_on = step(carry), carry.fault == 0
+        kept: dict[str, Any] = {name: jnp.where(goes_on, getattr(new, name), getattr(carry, name)) for name in COUNTS}
+        return new._replace(**kept)
+
+    return waiting

@@ -39,6 +39,10 @@ BY_MEMBER = ("flat", "optimizer", "clipped", "loss", "gradient")
 """Fields of `Carry` with a leading member axis."""
 
 
+COUNTS = ("step", "position", "fault")
+"""The other fields: one number each."""
+
+
 class _Update(NamedTuple):
     """What one update of a member gives."""
 

@@ -193,7 +193,7 @@ def test_a_table_that_all_share_is_not_copied(small: Studies, monkeypatch: pytes
     monkeypatch.setattr(block, "SHARED_FROM", 200)
     configs = [small(f"stages.fit.optimizer.learning_rate={rate}") for rate in (0.05, 0.1)]
     sweep = Sweep(configs)
-    constants, varying = sweep.block._constants(0, sweep.first())
+    constants, varying = sweep.block.constants(0, sweep.first())
     assert varying.objective.responses is None
     assert constants.objective.responses.ndim == 2
     assert constants.optimizer.arguments["b1"].shape == (2,)
