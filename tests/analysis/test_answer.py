@@ -157,6 +157,7 @@ def test_separated_likes_have_no_coefficients_and_the_recipe_rises_with_sugar(
     assert "sugar of 1.75 or more was liked, everything with 1.5 or less was not" in told
 
 
+@pytest.mark.long
 def test_eight_recipes_do_not_determine_fifteen_coefficients(case: Case, ask: Answers) -> None:
     found = ask(case("eight_recipes") / "config.yaml", "stages.bake.length=100", "stages.bake.starts=2")
     assert found.likelihood["design"]["rank"] == found.likelihood["design"]["recipes"] == 8
@@ -459,6 +460,7 @@ def test_a_score_that_reads_no_liking_stands_beside_a_group_nobody_asked(
     assert found.result["liking"]["not_known"] == {"children": 20}
 
 
+@pytest.mark.long
 def test_an_ingredient_that_an_own_score_never_reads_is_named_with_a_single_start(
     apart: tuple[Path, str, str, str], ask: Answers
 ) -> None:
@@ -545,6 +547,7 @@ def test_the_best_liked_is_that_of_all_who_tasted_held_out_or_not(diamond: Path)
     assert found == {"recipe": f"r{best}", "liked": DIAMOND_LIKES.max() / 40, "responses": 40}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("highest", [4.0, pytest.param(2.3, marks=pytest.mark.long)])
 def test_the_best_inside_is_that_of_scipy_over_the_half_planes(diamond: Path, ask: Answers, highest: float) -> None:
     """With and without a bound that cuts the hull."""

@@ -200,6 +200,7 @@ def test_an_own_utility_has_a_design_where_it_is_linear_in_its_parameters(fit: F
         np.testing.assert_array_equal(found.findings.blocks[0].block.penalised.sum(), 4)
 
 
+@pytest.mark.long
 def test_a_loss_of_ones_own_is_judged_by_its_gradient(fit: Fits) -> None:
     """A squared error is quadratic: Newton is at its bottom after one step."""
     loss = "stages.fit.loss={kind: own, path: 'OWN:squared'}"

@@ -98,6 +98,7 @@ def test_the_price_of_a_fixed_ingredient_certifies_no_unfinished_bake(tmp_path: 
     assert free["status"] == dear["status"] == {"recipe": NOT_SETTLED, "score": NOT_SETTLED}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("level", "said"),
     [

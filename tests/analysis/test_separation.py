@@ -116,6 +116,7 @@ def test_everything_liked_is_said_in_so_many_words(likes: list[int], dislikes: l
     assert "everything" in text
 
 
+@pytest.mark.long
 def test_random_designs_are_separated_where_other_programs_say_so() -> None:
     random = default_rng(1)
     fits = [fit for fit in (random_fit(random) for _ in range(110)) if fit is not None]

@@ -65,6 +65,7 @@ def test_a_large_state_that_walks_away_is_flagged() -> None:
     assert not convergence.converged
 
 
+@pytest.mark.long
 def test_the_error_says_what_to_do_and_is_raised_in_compiled_code() -> None:
     raising = lambda a: fixed_point(knead, (a, 10.0), 0.0, max_iterations=50, on_failure="raise")[0]
     text = r"after 50 iterations: .* 7.63e-06. The update may be no contraction; .* more iterations or a larger"

@@ -95,6 +95,7 @@ def test_a_batch_larger_than_everyone_holds_everyone():
     assert sorted(index[:3].tolist()) == [0, 1, 2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("units", [50, 400, 997])
 def test_a_batch_is_the_same_alone_in_a_loop_and_in_a_vmap(units):
     together, _ = compiled(units, 32)(jnp.uint32(9), jnp.arange(100, dtype=jnp.int32))

@@ -114,6 +114,7 @@ def test_updates_are_those_of_optax(name: str) -> None:
     np.testing.assert_allclose(x, their_x, rtol=2e-6, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", ["adam", "lion", "lbfgs", "newton", "noisy_sgd"])
 def test_in_double_precision_everything_is_double(name: str) -> None:

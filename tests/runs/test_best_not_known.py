@@ -66,6 +66,7 @@ def test_what_cannot_be_read_is_kept_where_it_may_be_the_best(tmp_path: Path) ->
     assert sorted(entry.name for entry in folder.iterdir()) == ["1", "2", "3"]
 
 
+@pytest.mark.long
 def test_a_stage_that_was_ended_at_its_best_checkpoint_becomes_no_longer(finished: Path) -> None:
     _, step = lowest(finished)
     new = resume_best(finished, name=None, observer=Silent()).directory.path

@@ -108,6 +108,7 @@ def test_a_run_killed_in_the_middle_of_a_rollback_takes_the_same_way(
     assert RunInfo.load(tmp_path / "parts" / "run.json").skips == skips
 
 
+@pytest.mark.long
 def test_after_the_allowed_rollbacks_the_run_has_diverged_until_more_are_allowed(
     folder: Path, trained: TrainedOnce, tmp_path: Path
 ) -> None:

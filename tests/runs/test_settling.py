@@ -152,6 +152,7 @@ def test_warnings_are_said_before_the_first_stage_and_again_on_resume(small: Stu
         assert kinds.index("stage") == len(said)  # all of them before the stage
 
 
+@pytest.mark.long
 def test_a_longer_stage_whose_schedule_has_ended_says_that_its_steps_do_nothing(tmp_path: Path) -> None:
     (tmp_path / "score.py").write_text(
         "def score(recipe, customer):\n    return -((recipe.amounts['flour'] - 2) ** 2)\n"

@@ -17,7 +17,6 @@ RESPONSES, CUSTOMERS = ("data.evaluation={by: %s, share: 0.3}" % by for by in ("
 PATIENT = "stages.fit.evaluate={every: 5, patience: 2, min_improvement: %s}"
 RIDGE = "stages.fit.loss={kind: likelihood, penalty: {kind: ridge, strength: %s}}"
 DELICIOUS = "stages.bake.score={kind: deliciousness, targets: {sweetness: %s}, cost_weight: %s}"
-ADAM = "stages.fit.optimizer={name: adam, learning_rate: 0.1, b1: %s, b2: %s, eps: %s}"
 NOISY = "stages.fit.optimizer={name: noisy_sgd, learning_rate: 0.1, eta: %s, key: %s}"
 LINEAR = (
     "stages.bake.optimizer.learning_rate={schedule: polynomial_schedule, init_value: %s, end_value: %s, power: %s, "
@@ -25,31 +24,55 @@ LINEAR = (
 )
 UNTASTED = "data.simulate.segments={classic: {share: 1, ideal: {eggs: 3.0, flour: 2.0, sugar: 1.5}}}"
 
+CLIPPED = (
+    "stages.fit.optimizer={name: adam, learning_rate: %s, b1: %s, b2: %s, eps: %s, clip_global_norm: %s, "
+    "clip_customer_norm: %s}"
+)
+LIMITS = "stages.bake.optimizer.limits={butter: %s}"
+
 NUMBERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "seed": (("seed=1",), ("seed=2",)),
-    "seed of a split of responses": ((RESPONSES, "seed=1"), (RESPONSES, "seed=2")),
-    "share of a split": (
-        ("data.evaluation={by: response, share: 0.3}",),
-        ("data.evaluation={by: response, share: 0.2}",),
+    "seed, optimizer, clipping, schedule, penalty, target, weight and limit": (
+        (
+            "seed=1",
+            CLIPPED % (0.1, 0.9, 0.99, 1e-8, 1, 1),
+            LINEAR % (0.1, 0.01, 0.5, 20),
+            RIDGE % 1,
+            DELICIOUS % (9, 0.1),
+            LIMITS % 1,
+        ),
+        (
+            "seed=2",
+            CLIPPED % (0.2, 0.5, 0.9, 0.1, 2, 3),
+            LINEAR % (0.2, 0.05, 1.5, 12),
+            RIDGE % 2,
+            DELICIOUS % (8, 0.2),
+            LIMITS % 2,
+        ),
     ),
-    "constants of an optimizer": ((ADAM % (0.9, 0.99, 1e-8),), (ADAM % (0.5, 0.9, 0.1),)),
-    "noise": ((NOISY % (0.1, 1),), (NOISY % (0.2, 2),)),
-    "a schedule": ((LINEAR % (0.1, 0.01, 0.5, 20),), (LINEAR % (0.2, 0.05, 1.5, 12),)),
-    "global clipping": (("stages.fit.optimizer.clip_global_norm=1",), ("stages.fit.optimizer.clip_global_norm=2",)),
-    "clipping by customer": (
-        ("stages.fit.optimizer.clip_customer_norm=1",),
-        ("stages.fit.optimizer.clip_customer_norm=2",),
+    "split, noise, least improvement, price, bound and total": (
+        (
+            "seed=1",
+            RESPONSES,
+            PATIENT % 0.001,
+            NOISY % (0.1, 1),
+            "ingredients.eggs.price=1",
+            "total=7",
+            "ingredients.sugar.max=2",
+        ),
+        (
+            "seed=2",
+            RESPONSES,
+            PATIENT % 0.01,
+            NOISY % (0.2, 2),
+            "ingredients.eggs.price=2",
+            "total=8",
+            "ingredients.sugar.max=2.4",
+        ),
     ),
-    "limits": (("stages.bake.optimizer.limits={butter: 1}",), ("stages.bake.optimizer.limits={butter: 2}",)),
-    "least improvement": ((RESPONSES, PATIENT % 0.001), (RESPONSES, PATIENT % 0.01)),
-    "penalties": ((RIDGE % 1, RESPONSES), (RIDGE % 2, RESPONSES, "seed=7")),
-    "prices and weights": (
-        (DELICIOUS % (9, 0.1), "ingredients.eggs.price=1"),
-        (DELICIOUS % (9, 0.2), "ingredients.eggs.price=2"),
+    "fixed amounts and the share of a split": (
+        (UNTASTED, "ingredients.butter.fixed=1", "data.evaluation={by: response, share: 0.3}"),
+        (UNTASTED, "ingredients.butter.fixed=1.5", "data.evaluation={by: response, share: 0.2}"),
     ),
-    "targets": ((DELICIOUS % (9, 0.1),), (DELICIOUS % (8, 0.1),)),
-    "bounds and totals": (("total=7", "ingredients.sugar.max=2"), ("total=8", "ingredients.sugar.max=2.4")),
-    "fixed amounts": ((UNTASTED, "ingredients.butter.fixed=1"), (UNTASTED, "ingredients.butter.fixed=1.5")),
 }
 """Two configs that differ in numbers that are arguments of the programs."""
 
@@ -58,16 +81,22 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[bool, bool]]] 
     "an optimizer's name": ((), ("stages.bake.optimizer.name=nadam",), (True, False)),
     "how many starts": ((), ("stages.bake.starts=5",), (True, False)),
     "how many customers": ((), ("data.simulate.customers=50",), (False, True)),
-    "a formula": ((DELICIOUS % (9, 0.1),), (DELICIOUS % ("{formula: 2 * sugar}", 0.1),), (True, False)),
+    "what is climbed": ((), (DELICIOUS % (9, 0.1),), (True, False)),
     "a split": ((), (CUSTOMERS,), (False, True)),
-    "who is split off": ((CUSTOMERS, "seed=1"), (RESPONSES, "seed=1"), (False, True)),
 }
 """Two configs of which the programs of the fit or of the bake are not the same, and which of the two are."""
 
 
+FOUND: dict[str, tuple[str, ...]] = {}
+"""What was traced, by config: several cases begin with the same."""
+
+
 def of(config: Config) -> tuple[str, ...]:
-    study = build_study(config)
-    return programs_of(study.stages, study.parameters)
+    key = config.model_dump_json()
+    if key not in FOUND:
+        study = build_study(config)
+        FOUND[key] = programs_of(study.stages, study.parameters)
+    return FOUND[key]
 
 
 @pytest.mark.parametrize("varied", NUMBERS)
@@ -79,7 +108,7 @@ def test_numbers_are_arguments(small: Studies, varied: str) -> None:
 def test_one_compiled_program_gives_each_run_the_bits_that_it_has_alone(small: Studies) -> None:
     configs = [
         small(f"seed={seed}", RESPONSES, f"stages.fit.optimizer.learning_rate={rate}", DELICIOUS % (target, 0.1))
-        for seed, rate, target in ((1, 0.05, 9), (2, 0.1, 8), (3, 0.01, 7))
+        for seed, rate, target in ((1, 0.05, 9), (2, 0.1, 8))
     ]
     programs: dict[int, Program] = {}
     for config in configs:

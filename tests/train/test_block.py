@@ -29,8 +29,8 @@ DELICIOUS = "stages.bake.score={kind: deliciousness, targets: {sweetness: %s, fl
 FULL = ("stages.fit.batch=all", "stages.fit.length=12")
 
 VARIED: dict[str, tuple[tuple[str, ...], ...]] = {
-    "seeds and rates": tuple(
-        (seed, f"stages.fit.optimizer.learning_rate={rate}")
+    "seeds, rates and splits": tuple(
+        (seed, HELD_OUT, f"stages.fit.optimizer.learning_rate={rate}")
         for seed, rate in zip(SEEDS, (0.01, 0.05, 0.2), strict=True)
     ),
     "schedules": tuple((COSINE % numbers,) for numbers in ((0.1, 40), (0.02, 25), (0.05, 10))),
@@ -42,7 +42,6 @@ VARIED: dict[str, tuple[tuple[str, ...], ...]] = {
         (DELICIOUS % (6, 0.3), "ingredients.sugar.max=1.2", "ingredients.sugar.price=4"),
     ),
     "totals": (("total=7",), ("total=8",)),
-    "splits": tuple((seed, HELD_OUT) for seed in SEEDS),
     "early stopping": tuple(
         (seed, HELD_OUT, "stages.fit.evaluate={every: 3, patience: 2}", "stages.fit.optimizer.learning_rate=0.5")
         for seed in SEEDS
@@ -103,7 +102,7 @@ def assert_close(a: object, b: object) -> None:
         np.testing.assert_allclose(x, y, **CLOSE, err_msg=jax.tree_util.keystr(path))
 
 
-IN_EVERY_RUN = ("seeds and rates", "targets, prices and bounds", "early stopping", "lbfgs")
+IN_EVERY_RUN = ("seeds, rates and splits",)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +119,8 @@ def test_each_run_ends_as_it_would_alone(small: Studies, varied: str) -> None:
         for one, other in zip(recording.records, sweep.sinks[number].records, strict=True):
             assert_close(numbers(one), numbers(other))
     assert sweep.block.faults == [None] * len(configs)
+    assert [program.traces for program in sweep.block.programs.values()] == [1, 1]
+    assert [program._run._cache_size() for program in sweep.block.programs.values()] == [1, 1]
 
 
 def bits_of(sweep: Sweep, joint: State, number: int) -> list[object]:
@@ -163,6 +164,7 @@ def test_one_that_diverges_is_told_where_it_would_be_alone_and_keeps_its_curves(
     assert len(sweep.sinks[0].records) > len(sweep.sinks[1].records)
 
 
+@pytest.mark.long
 def test_any_chunk_length_and_any_stop_give_the_same_bits(varied: Callable[..., Config]) -> None:
     configs = [varied(1), varied(2, 3.0)]
     whole = Sweep(configs)
@@ -182,13 +184,7 @@ def test_any_chunk_length_and_any_stop_give_the_same_bits(varied: Callable[..., 
                 assert_same_bits(whole_curve[int(record.step)], record)
 
 
-def test_they_are_one_program_a_stage(small: Studies) -> None:
-    sweep = Sweep([small(seed) for seed in SEEDS])
-    sweep.run()
-    assert [program.traces for program in sweep.block.programs.values()] == [1, 1]
-    assert [program._run._cache_size() for program in sweep.block.programs.values()] == [1, 1]
-
-
+@pytest.mark.long
 def test_a_table_that_all_share_is_not_copied(small: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block, "SHARED_FROM", 200)
     configs = [small(f"stages.fit.optimizer.learning_rate={rate}") for rate in (0.05, 0.1)]

@@ -232,6 +232,7 @@ def test_early_stopping_does_not_depend_on_the_chunk(small: Studies, trained: Tr
     assert_compiled_once(loop)
 
 
+@pytest.mark.long
 def test_double_precision_reaches_the_whole_state(small: Studies, float64: None) -> None:
     _, state, _, _ = in_memory(small("precision=float64", "stages.fit.length=3", "stages.bake.length=3"))
     floats = [leaf for leaf in jax.tree.leaves(state) if np.issubdtype(leaf.dtype, np.floating)]
