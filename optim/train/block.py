@@ -92,14 +92,12 @@ class Block:
             reason = self.wanted_stop()
             if call[-1].save or reason or settler.is_over:
                 settler.all()
+                self.faults = [lane.fault for lane in lanes]
                 self.save(joint)
             if settler.is_over:
                 break
             if reason:
-                self.faults = [lane.fault for lane in lanes]
                 raise StopError(call[-1].until, reason)
-        settler.all()
-        self.faults = [lane.fault for lane in lanes]
         return joint
 
     def _lanes(self, index: int, joint: State) -> list[Lane]:
