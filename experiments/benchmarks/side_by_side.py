@@ -1,6 +1,6 @@
 """What runs side by side gain over runs one after the other, by the number of them and by the size of a step.
 
-    python experiments/benchmarks/side_by_side.py             (about 3 minutes on 2 cores)
+    python experiments/benchmarks/side_by_side.py             (about 10 minutes on 2 cores)
 
 Fits of 4,096 customers with one response each, adam, by a model that is linear in three amounts and by a network with
 two hidden layers of 16; every run has a seed and a rate of its own, which changes the order of its data. Timed are the
@@ -107,11 +107,9 @@ def main() -> None:
                         {"alone": one_after_the_other(runs), "together": side_by_side(runs)}, options.rounds
                     )
                     ratios = Ratios.within_rounds(speeds["together"], speeds["alone"])
-                    wanted = 2.5 if batch <= 100 and width == 16 else 0.0
+                    verdict = ratios.verdict(2.5) if batch <= 100 and width == 16 else ["", ""]
                     medians = [f"{statistics.median(speeds[who]):,.0f}" for who in ("alone", "together")]
-                    table.add_row(
-                        workload.name, str(batch), str(width), *medians, *ratios.cells(".3g"), *ratios.verdict(wanted)
-                    )
+                    table.add_row(workload.name, str(batch), str(width), *medians, *ratios.cells(".3g"), *verdict)
     out.print(table)
 
 

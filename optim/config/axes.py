@@ -109,9 +109,11 @@ def _values(key: str, text: str, seed: int) -> tuple[str, ...]:
         found.extend(_expanded(key, item, seed))
         if len(found) > MOST_VALUES:
             raise _wrong(key, f"`{text}` is more than {MOST_VALUES:,} values")
-    twice = next((value for place, value in enumerate(found) if value in found[:place]), None)
-    if twice is not None:
-        raise _wrong(key, f"`{twice}` stands there twice: every run of a sweep is another")
+    seen: set[str] = set()
+    for value in found:
+        if value in seen:
+            raise _wrong(key, f"`{value}` stands there twice: every run of a sweep is another")
+        seen.add(value)
     return tuple(found)
 
 

@@ -114,7 +114,8 @@ class Block:
 
     def constants(self, index: int, joint: State) -> tuple[StageConstants, PyTree[int | None]]:
         """The constants of all runs: what they share once, the rest along an axis of runs; and which is which."""
-        each = [stages[index].constants(taken(joint.parameters, number)) for number, stages in enumerate(self.runs)]
+        parameters = jax.device_get(joint.parameters)  # once for all the runs
+        each = [stages[index].constants(taken(parameters, number)) for number, stages in enumerate(self.runs)]
         varying = jax.tree.map(_axis, *each)
         one = lambda axis, *leaves: leaves[0] if axis is None else _stacked(*leaves)
         return jax.tree.map(one, varying, *each, is_leaf=lambda axis: axis is None), varying
